@@ -1,0 +1,36 @@
+# make demo: set up and show the main job.  make test: set up and run every check.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LINKS := build/typing/vo
+
+.PHONY: demo test lint setup clean
+
+demo: setup
+	$(BIN)/python -m vo.tools.demo --out demo
+
+test: setup lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: setup $(LINKS)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+setup: $(STAMP)
+
+# The environment is stale when its packages are declared anew, or when it has been moved.
+$(STAMP): pyproject.toml constraints.txt tools/setup.sh
+	sh tools/setup.sh "$(PYTHON)" "$(VENV)"
+	touch $@
+
+# The folders as the one package that they install as, for the type checker.
+$(LINKS): $(wildcard vo/*.py)
+	rm -rf $@ && mkdir -p $@
+	ln -s $(CURDIR)/vo/*.py $(CURDIR)/vo/py.typed $@/
+	for room in datasets depth tools; do ln -s $(CURDIR)/$$room $@/$$room; done
+	touch $@
+
+clean:
+	rm -rf $(VENV) build demo *.egg-info

@@ -1,0 +1,366 @@
+"""Look for everything that is wrong with a data folder, without stopping at the first problem."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from vo.datasets import folder as image_folder
+from vo.datasets import kitti_odometry, seven_scenes, tum, video
+from vo.datasets.camera import Array, find_camera
+from vo.datasets.errors import InputError
+from vo.datasets.images import DepthFormat, list_images, read_depth, read_image, read_mask
+from vo.datasets.layout import Kind, recognise
+from vo.datasets.poses import read_kitti_poses, read_tum_poses
+from vo.datasets.recording import missing_numbers
+from vo.datasets.text import check_increasing, read_times
+
+Progress = Callable[[str, int, int], None]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        where: file or folder.
+        what: what is wrong with it.
+        severity: an ``error`` keeps the sequence from being read; a ``warning`` does not.
+    """
+
+    where: str
+    what: str
+    severity: Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """What was seen of one image: its size and digest, or why it cannot be read."""
+
+    path: Path
+    size: Size | None
+    digest: bytes
+    error: InputError | None
+
+
+def check_data(
+    data: str | Path,
+    seq: str | None = None,
+    *,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> list[Problem]:
+    """Read everything in a data folder, or one sequence of it, and list what is wrong.
+
+    It looks for missing frames, images that cannot be read or are truncated, sizes that differ,
+    calibrations, times and poses that are damaged or do not match the images in number, times
+    that do not increase, poses that are no rigid motion, and frames that repeat the one before.
+
+    Args:
+        data: as for `open_sequence`.
+        seq: name of one sequence; None checks all.
+        workers: threads that read images.
+        progress: called with the folder, the images read and all images of the folder.
+
+    Returns:
+        the problems, sequence by sequence.
+
+    Raises:
+        InputError: when there is no such folder or sequence, or nothing that can be recognised.
+    """
+    found = recognise(data)
+    places = found.sequences if seq is None else dict([found.choose(seq)])
+    report = _Report(workers, progress or (lambda where, done, total: None))
+    if found.kind == "kitti" and seq is None:
+        _check_strays(report, found.data)
+    for place in places.values():
+        with report.collect():
+            _check_sequence(report, found.kind, place)
+    return report.problems
+
+
+class _Report:
+    """The problems found so far, and how images are read."""
+
+    def __init__(self, workers: int, progress: Progress) -> None:
+        self.problems: list[Problem] = []
+        self.workers = workers
+        self.progress = progress
+
+    def error(self, where: Path, what: str) -> None:
+        self.problems.append(Problem(str(where), what, "error"))
+
+    def warn(self, where: Path, what: str) -> None:
+        self.problems.append(Problem(str(where), what, "warning"))
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Note what would have stopped a reader here, and go on after the block."""
+        try:
+            yield
+        except InputError as error:
+            self.problems.append(Problem(error.where, error.problem, "error"))
+
+    def scan(self, paths: list[Path], read: Callable[[Path], Array]) -> list[_Picture]:
+        """Read images with several threads, in order, and note those that cannot be read."""
+        pool = ThreadPoolExecutor(self.workers)
+        pictures: list[_Picture] = []
+        try:
+            for picture in pool.map(lambda path: _look(path, read), paths):
+                pictures.append(picture)
+                if picture.error is not None:
+                    self.error(picture.path, picture.error.problem)
+                self.progress(str(picture.path.parent), len(pictures), len(paths))
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        return pictures
+
+    def compare(self, pictures: list[_Picture], size: Size | None = None) -> Size | None:
+        """Note sizes that differ from ``size``, or from that of most; returns the size."""
+        sizes = Counter(p.size for p in pictures if p.size is not None)
+        if not sizes:
+            return size
+        usual = size or sizes.most_common(1)[0][0]
+        for picture in pictures:
+            if picture.size not in (None, usual):
+                problem = f"has {_pixels(picture.size)} pixels, the others have {_pixels(usual)}"
+                self.error(picture.path, problem)
+        return usual
+
+    def repeats(self, pictures: list[_Picture]) -> None:
+        """Note frames with exactly the pixels of the frame before."""
+        for before, picture in pairwise(pictures):
+            if picture.error is None and picture.digest == before.digest:
+                self.warn(picture.path, f"repeats {before.path.name} exactly")
+
+    def gaps(self, where: Path, numbers: Array) -> None:
+        """Note runs of numbers that are missing between the first and the last."""
+        for a, b in pairwise(numbers.tolist()):
+            if b == a + 2:
+                self.error(where, f"frame {a + 1} is missing")
+            elif b > a + 2:
+                self.error(where, f"frames {a + 1} to {b - 1} are missing ({b - a - 1})")
+
+
+def _check_sequence(report: _Report, kind: Kind, place: Path) -> None:
+    if kind == "kitti":
+        _check_kitti(report, place)
+    elif kind == "tum":
+        _check_tum(report, place)
+    elif kind == "7scenes":
+        _check_seven_scenes(report, place)
+    elif kind == "video":
+        _check_video(report, place)
+    else:
+        _check_folder(report, place)
+
+
+def _check_strays(report: _Report, data: Path) -> None:
+    parent = data / "sequences"
+    known = kitti_odometry.find_sequences(data)
+    for child in sorted(parent.iterdir()) if parent.is_dir() else []:
+        if child.is_dir() and child.name not in known:
+            report.warn(child, "holds neither calib.txt nor images, and is no sequence")
+
+
+def _check_kitti(report: _Report, place: Path) -> None:
+    cameras = sorted(kitti_odometry.cameras_in(place))
+    if not cameras:
+        report.error(place, "holds no image_0, image_1, image_2 or image_3")
+    lists: list[kitti_odometry.Images] = []
+    size = None
+    for name in cameras:
+        with report.collect():
+            images = kitti_odometry.list_frames(place / name)
+            lists.append(images)
+            report.gaps(images.folder, images.numbers)
+            pictures = report.scan(list(images.paths), read_image)
+            size = report.compare(pictures)
+            report.repeats(pictures)
+    for images in lists[1:]:
+        first = lists[0]
+        if images.numbers[[0, -1]].tolist() != first.numbers[[0, -1]].tolist():
+            report.error(images.folder, f"{_span(images)}, but {first.folder.name} {_span(first)}")
+    with report.collect():
+        calibration = kitti_odometry.read_calibration(place / "calib.txt")
+        for name in cameras:
+            with report.collect():
+                calibration.T_c0_c(name)
+                calibration.baseline_m(name)
+    if lists:
+        numbers = max((images.numbers for images in lists), key=len)
+        _check_kitti_counts(report, place, numbers)
+        _check_kitti_extras(report, place, numbers, size)
+
+
+def _check_kitti_counts(report: _Report, place: Path, numbers: Array) -> None:
+    last, times = int(numbers[-1]), place / "times.txt"
+    with report.collect():
+        kitti_odometry.read_frame_times(times, numbers)
+        count = len(read_times(times))
+        if count > last + 1:
+            report.warn(times, f"has {count} times, the images end at frame {last}")
+    poses = kitti_odometry.poses_file(place)
+    if poses.is_file():
+        with report.collect():
+            kitti_odometry.read_frame_poses(poses, numbers)
+            count = len(read_kitti_poses(poses).T_w_c)
+            if count > last + 1:
+                report.warn(poses, f"has {count} poses, the images end at frame {last}")
+
+
+def _check_kitti_extras(report: _Report, place: Path, numbers: Array, size: Size | None) -> None:
+    def depth(path: Path) -> Array:
+        return read_depth(path, kitti_odometry.DEPTH_FORMAT)
+
+    for name, read in (("depth", depth), ("moving", read_mask)):
+        files = kitti_odometry.files_by_number(place / name)
+        if files:
+            report.compare(report.scan([files[n] for n in sorted(files)], read), size)
+            missing = [n for n in numbers.tolist() if n not in files]
+            if missing:
+                report.warn(place / name, f"{len(missing)} of {len(numbers)} frames have no image")
+
+
+def _check_tum(report: _Report, place: Path) -> None:
+    rgb = tum.read_index(place / "rgb.txt")
+    size = _check_index(report, rgb, read_image)
+    with report.collect():
+        if size is not None:
+            tum.find_tum_camera(place, None, size)
+    if (place / "depth.txt").is_file():
+        with report.collect():
+            depth = tum.read_index(place / "depth.txt")
+            _check_index(report, depth, _depth_reader(tum.DEPTH_FORMAT), size)
+    truth = place / "groundtruth.txt"
+    if truth.is_file():
+        with report.collect():
+            poses = read_tum_poses(truth)
+            without = int((tum.nearest(poses.timestamps, rgb.timestamps) < 0).sum())
+            if without == len(rgb.files):
+                report.error(truth, f"has no pose within {tum.TOLERANCE_S} s of any image")
+            elif without:
+                report.warn(truth, f"{without} of {len(rgb.files)} images have no true pose")
+
+
+def _check_index(
+    report: _Report, index: tum.Index, read: Callable[[Path], Array], size: Size | None = None
+) -> Size | None:
+    with report.collect():
+        check_increasing(index.timestamps, index.path)
+    missing = set(tum.missing_files(index))
+    for path in index.files:
+        if path in missing:
+            report.error(path, f"no such file, but {index.path.name} names it")
+    pictures = report.scan([path for path in index.files if path not in missing], read)
+    report.repeats(pictures)
+    return report.compare(pictures, size)
+
+
+def _check_seven_scenes(report: _Report, place: Path) -> None:
+    files = seven_scenes.list_files(place)
+    numbers = sorted(files.color)
+    report.gaps(place, np.array(numbers))
+    pictures = report.scan([files.color[n] for n in numbers], read_image)
+    size = report.compare(pictures)
+    report.repeats(pictures)
+    if files.depth:
+        depths = [files.depth[n] for n in sorted(files.depth)]
+        report.compare(report.scan(depths, _depth_reader(seven_scenes.DEPTH_FORMAT)), size)
+    for path in (files.pose[n] for n in sorted(files.pose)):
+        with report.collect():
+            seven_scenes.read_pose(path)
+    for n in numbers if files.pose else []:
+        if n not in files.pose:
+            report.error(files.color[n], "has no pose.txt beside it, as others have")
+    without = sum(n not in files.depth for n in numbers) if files.depth else 0
+    if without:
+        report.warn(place, f"{without} of {len(numbers)} frames have no depth.png")
+    with report.collect():
+        if size is not None:
+            seven_scenes.find_scene_camera(place, None, size)
+
+
+def _check_folder(report: _Report, place: Path) -> None:
+    paths = list_images(place)
+    pictures = report.scan(paths, read_image)
+    size = report.compare(pictures)
+    report.repeats(pictures)
+    if all(path.stem.isascii() and path.stem.isdigit() for path in paths):
+        numbers = np.array([int(path.stem) for path in paths])
+        if missing := missing_numbers(numbers):
+            report.warn(place, f"{len(missing)} numbers are left out, the first is {missing[0]}")
+    _check_camera(report, image_folder.camera_files(place), size, place)
+    with report.collect():
+        image_folder.read_folder_times(place, len(paths), None)
+    with report.collect():
+        image_folder.read_folder_poses(place, len(paths))
+
+
+def _check_video(report: _Report, place: Path) -> None:
+    decoder = video.Decoder(place, video.read_index(place))
+    decoder.check_order()
+    count, size, before = len(decoder.index.pts), None, b""
+    bad: list[int] = []
+    for i in range(count):
+        try:
+            image = decoder.read(i)
+        except InputError as error:
+            if not bad or bad[-1] != i - 1:  # one line for each run of frames
+                report.error(place, error.problem)
+            bad.append(i)
+            before = b""
+            continue
+        digest = _digest(image)
+        if digest == before:
+            report.warn(place, f"frame {i} repeats frame {i - 1} exactly")
+        before, size = digest, (image.shape[1], image.shape[0])
+        report.progress(str(place), i + 1, count)
+    if bad:
+        report.error(place, f"{len(bad)} of {count} frames cannot be decoded")
+    _check_camera(report, video.camera_files(place), size, place)
+
+
+def _check_camera(report: _Report, files: list[Path], size: Size | None, place: Path) -> None:
+    if not any(path.is_file() for path in files):
+        report.warn(place, "has no camera file beside it; reading it needs --intrinsics")
+    elif size is not None:
+        with report.collect():
+            find_camera(None, files, size, place)
+
+
+def _look(path: Path, read: Callable[[Path], Array]) -> _Picture:
+    try:
+        image = read(path)
+    except InputError as error:
+        return _Picture(path, None, b"", error)
+    except OSError as error:
+        return _Picture(path, None, b"", InputError(path, error.strerror or str(error)))
+    return _Picture(path, (image.shape[1], image.shape[0]), _digest(image), None)
+
+
+def _digest(image: Array) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest()
+
+
+def _depth_reader(depth_format: DepthFormat) -> Callable[[Path], Array]:
+    return lambda path: read_depth(path, depth_format)
+
+
+def _pixels(size: Size | None) -> str:
+    return "no" if size is None else f"{size[0]}x{size[1]}"
+
+
+def _span(images: kitti_odometry.Images) -> str:
+    first, last = images.numbers[[0, -1]].tolist()
+    return f"has frames {first} to {last}"

@@ -1,0 +1,196 @@
+"""Image files to arrays, refusing those that a decoder would silently fill up with grey."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vo.datasets.camera import Array
+from vo.datasets.errors import InputError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+MOST_PIXELS = 100_000_000
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_JPEG_START = b"\xff\xd8\xff"
+_COPY_AGAIN = "copy it again, or remove it and see what `vo-data check` says about the rest"
+
+
+@dataclass(frozen=True, slots=True)
+class DepthFormat:
+    """How a 16-bit depth image counts.
+
+    Attributes:
+        per_metre: counts in one metre: 256 for KITTI, 5000 for TUM RGB-D, 1000 for 7-Scenes.
+        none: counts that mean "no depth here".
+    """
+
+    per_metre: float
+    none: tuple[int, ...] = (0,)
+
+
+def read_image(path: Path) -> Array:
+    """Read a PNG or JPEG file, (H, W, 3) uint8 RGB.
+
+    Grey images stand three times, 16-bit images are scaled to 8 bits (65535 becomes 255),
+    transparency is dropped, and the orientation that a phone writes (EXIF) is applied.
+
+    Raises:
+        InputError: when the file is missing, empty, truncated, damaged, no PNG or JPEG, or
+            larger than 100 megapixels.
+    """
+    import cv2
+
+    image = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if image.dtype == np.uint16:
+        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise InputError(path, f"has pixels of type {image.dtype}", "convert it to 8 or 16 bits")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_depth(path: Path, depth_format: DepthFormat) -> Array:
+    """Read a 16-bit depth image, (H, W) float32 metres along z, 0 where there is none.
+
+    Raises:
+        InputError: as `read_image`, and when the image has not one channel of 16 bits.
+    """
+    import cv2
+
+    counts = _decode(path, cv2.IMREAD_UNCHANGED)
+    if counts.dtype != np.uint16 or counts.ndim != 2:
+        channels = 1 if counts.ndim == 2 else counts.shape[2]
+        problem = f"depth has {channels} channel(s) of {8 * counts.itemsize} bits"
+        raise InputError(path, problem, "depth images are PNG files with one channel of 16 bits")
+    depth = counts.astype(np.float32) / np.float32(depth_format.per_metre)
+    for value in depth_format.none:
+        depth[counts == value] = 0
+    return depth
+
+
+def read_mask(path: Path) -> Array:
+    """Read a mask, (H, W) bool, True where the grey image is white.
+
+    Raises:
+        InputError: as `read_image`, and when the image has not one channel of 8 bits.
+    """
+    import cv2
+
+    mask = _decode(path, cv2.IMREAD_UNCHANGED)
+    if mask.dtype != np.uint8 or mask.ndim != 2:
+        raise InputError(path, "is no mask", "masks are grey 8-bit images with 0 and 255")
+    return mask > 127
+
+
+def list_images(folder: Path) -> list[Path]:
+    """PNG and JPEG files of a folder in natural order: ``2.png`` before ``10.png``."""
+    found = (p for p in folder.iterdir() if is_image(p))
+    return sorted(found, key=lambda p: natural_key(p.name))
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name is that of an image; ``._x.png`` is one of macOS's side files."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sorting key that compares runs of digits as numbers."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(0, int(p), p) if p[0] in "0123456789" else (1, 0, p) for p in parts]
+
+
+def _decode(path: Path, flags: int) -> Array:
+    import cv2
+
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(path, "no such file", _COPY_AGAIN) from error
+    except IsADirectoryError as error:
+        raise InputError(path, "is a folder, not an image") from error
+    _check_whole(path, data)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise InputError(path, "cannot be decoded", _COPY_AGAIN) from error
+    if image is None:
+        raise InputError(path, "cannot be decoded", _COPY_AGAIN)
+    return image
+
+
+def _check_whole(path: Path, data: bytes) -> None:
+    """Refuse what is no whole PNG or JPEG, without decoding it.
+
+    OpenCV's answer to a truncated file depends on its version and on the place of the cut: an
+    error, or a picture whose rest is grey. The file itself says where it ends.
+    """
+    if not data:
+        raise InputError(path, "is empty (0 bytes)", _COPY_AGAIN)
+    if data.startswith(_PNG_START):
+        size = _check_png(path, data)
+    elif data.startswith(_JPEG_START):
+        size = _check_jpeg(path, data)
+    else:
+        raise InputError(path, "is no PNG or JPEG image", "convert it, or remove it")
+    if 0 in size:
+        raise InputError(path, "says that it has no pixels", _COPY_AGAIN)
+
+
+def _check_pixels(path: Path, width: int, height: int) -> tuple[int, int]:
+    if width * height > MOST_PIXELS:
+        problem = f"says that it has {width}x{height} pixels, over 100 megapixels"
+        raise InputError(path, problem, "make it smaller, or remove it")
+    return width, height
+
+
+def _check_png(path: Path, data: bytes) -> tuple[int, int]:
+    """Size of a PNG of which every chunk is there with the right checksum (PNG 1.2, section 3)."""
+    view, at, size = memoryview(data), len(_PNG_START), None
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if end > len(data):
+            break
+        if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+            raise InputError(path, f"is damaged (checksum of a PNG chunk at {at})", _COPY_AGAIN)
+        if kind == b"IHDR" and length == 13:
+            size = _check_pixels(path, *struct.unpack_from(">II", data, at + 8))
+        if kind == b"IEND":
+            if size is None:
+                raise InputError(path, "is a PNG without a header", _COPY_AGAIN)
+            return size
+        at = end
+    raise InputError(path, f"is truncated (PNG ends after {len(data)} bytes)", _COPY_AGAIN)
+
+
+def _check_jpeg(path: Path, data: bytes) -> tuple[int, int]:
+    """Size of a JPEG that has its end marker (ITU T.81, annex B).
+
+    Inside the compressed scan a byte FF is always followed by 00 or a restart marker, so FF D9
+    after the start of the scan is the end of the image. Thumbnails stand before the scan.
+    """
+    at, size = 2, None
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF or 0xD0 <= marker <= 0xD7 or marker == 0x01:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker == 0xDA:
+            if size is None:
+                raise InputError(path, "is a JPEG without a frame header", _COPY_AGAIN)
+            if data.rfind(b"\xff\xd9") < at:
+                break
+            return size
+        # C0 to CF start a frame, but for the tables C4 (Huffman), C8 (reserved), CC (arithmetic).
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and at + 9 <= len(data):
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            size = _check_pixels(path, width, height)
+        at += 2 + struct.unpack_from(">H", data, at + 2)[0]
+    if at + 4 <= len(data) and data[at] != 0xFF:
+        raise InputError(path, f"is damaged (no JPEG marker at byte {at})", _COPY_AGAIN)
+    raise InputError(path, f"is truncated (JPEG ends after {len(data)} bytes)", _COPY_AGAIN)

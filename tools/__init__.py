@@ -1,0 +1,1 @@
+"""The commands: flags, progress and tables. Nothing outside this package prints."""

@@ -1,0 +1,53 @@
+"""How every command talks: one console, one line for an error, one exit code for its kind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from rich.console import Console
+
+from vo.datasets.errors import InputError
+
+console = Console(highlight=False)
+
+BAD_INPUT = 2  # the exit status of tyro, too, for a flag it does not know
+FAILED_CHECK = 1
+INTERRUPTED = 130
+
+
+def run(command: Callable[[], int | None]) -> NoReturn:
+    """Run ``command`` and exit with its status (None is 0).
+
+    What a user can put right ends as one line on standard error. An exception that is none of
+    these is a defect of the program and keeps its traceback.
+    """
+    try:
+        status = command() or 0
+        sys.stdout.flush()
+    except InputError as error:
+        status = _fail(str(error))
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has gone; keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except OSError as error:
+        status = _fail(_describe(error))
+    except KeyboardInterrupt:
+        status = _fail("interrupted; nothing half-written was left behind", INTERRUPTED)
+    sys.exit(status)
+
+
+def _fail(message: str, status: int = BAD_INPUT) -> int:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+def _describe(error: OSError) -> str:
+    where = error.filename or "output"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}: the disk is full; free some space or choose another folder"
+    return f"{where}: {error.strerror or error}"

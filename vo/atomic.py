@@ -1,0 +1,41 @@
+"""Files that are whole or not there: no reader ever sees half of one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from vo.datasets.errors import InputError
+
+
+def write_atomically(path: str | Path, content: str | bytes) -> None:
+    """Write a file in one step: under another name beside it, which then takes its place.
+
+    A full disk, an interrupt or a second writer leaves the old file or the new one, never a mix,
+    and no leftover.
+
+    Raises:
+        InputError: when the folder does not exist or ``path`` is a folder.
+        OSError: when the disk is full or the folder cannot be written to.
+    """
+    # Through a symbolic link, so that the file it points to is replaced and not the link.
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise InputError(path, "is a folder", "give the name of a file in it")
+    if not target.parent.is_dir():
+        raise InputError(path, f"there is no folder {target.parent}", "create it first")
+    data = content.encode() if isinstance(content, str) else content
+    part = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        # Mode x: the file is new and has the permissions that the user's umask gives.
+        with open(part, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # some file systems tell of a full disk only now
+        os.replace(part, target)
+    except BaseException as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a failed write does not say to which file
+        raise
