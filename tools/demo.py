@@ -70,7 +70,7 @@ def drift(truth: Trajectory, seed: int = 0) -> Trajectory:
     scale = np.exp(np.cumsum(rng.normal(0, 0.006, len(motions))))
     yaw_deg = rng.normal(0.015, 0.05, len(motions))
     motions[:, :3, 3] *= scale[:, None]
-    motions[:, :3, :3] @= Rotation.from_euler("y", yaw_deg, degrees=True).as_matrix()
+    motions[:, :3, :3] @= Rotation.from_euler("y", yaw_deg[:, None], degrees=True).as_matrix()
     poses = [np.eye(4)]
     for T_c_next in motions:
         poses.append(poses[-1] @ T_c_next)
