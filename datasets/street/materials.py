@@ -181,7 +181,12 @@ def albedo(surface: Surface, turns: Array) -> Array:
 def _bar(x: Array, half: Array | float, width: Array) -> Array:
     """Share of [x - width/2, x + width/2] that lies within [-half, half]."""
     inside = np.minimum(x + width / 2, half) - np.maximum(x - width / 2, -np.asarray(half))
-    return np.clip(inside / width, 0, 1)
+    return _clip(inside / width)
+
+
+def _clip(x: Array) -> Array:
+    """Limit to [0, 1]; quicker than numpy's clip for what comes in small pieces."""
+    return np.minimum(np.maximum(x, 0), 1)
 
 
 def _dashes(x: Array, period: float, on: float, width: Array) -> Array:
@@ -258,49 +263,62 @@ def _draw_facade(colour: Array, surface: Surface, turns: Array) -> Array:
     i, j = np.floor(u / pitch), np.floor(v / floor)
     x = u - (i + 0.5) * pitch  # from the middle of the cell
     y = v - j * floor  # above the floor of the storey
-    half_w, half_h = look[:, WINDOW_W] / 2, look[:, WINDOW_H] / 2
-    middle = 0.85 + half_h
-    upper = (j < look[:, STOREYS]) & ((j > 0) | (look[:, SHOP] == 0))
-    far = np.clip(wu / pitch - 0.5, 0, 1)  # one window a pixel: only their mean can be seen
     pane = _hash(i, j, style * 91)
-    rise = np.clip((y - middle) / (2 * half_h) + 0.5, 0, 1)
-    glass = (0.03 + 0.10 * rise + 0.30 * (pane > 0.6) * pane)[:, None] * np.array(
-        [0.9, 1.0, 1.1], np.float32
-    )
-
-    def box(cx: Array | float, cy: Array, hx: Array, hy: Array) -> Array:
-        near = _bar(x - cx, hx, wu) * _bar(y - cy, hy, wv)
-        mean = 4 * hx * hy / (pitch * floor)
-        return near + (mean - near) * far
-
+    rise = _clip((y - 0.85) / look[:, WINDOW_H])  # from the sill upwards
+    tint = np.array([0.9, 1.0, 1.1], np.float32)
+    glass = (0.03 + 0.10 * rise + 0.30 * (pane > 0.6) * pane)[:, None] * tint
     colour = _over(colour, colour * 0.55, _bar(v - 0.3, 0.3, wv))  # plinth
-    ledge = sum(_bar(y - h, 0.06, wv) for h in (0.06, floor - 0.06)) * (style > 0.4)
-    colour = _over(colour, colour * 1.25 + 0.05, np.clip(ledge, 0, 1) * 0.8)
-    shutters = box(half_w + 0.24, middle, half_w * 0 + 0.2, half_h) + box(
-        -half_w - 0.24, middle, half_w * 0 + 0.2, half_h
-    )
-    colour = _over(colour, look[:, ACCENT], np.clip(shutters, 0, 1) * upper * (style > 0.55))
-    sill = box(0.0, middle - half_h - 0.06, half_w + 0.12, half_h * 0 + 0.06)
-    colour = _over(colour, (0.62, 0.60, 0.57), sill * upper)
-    frame = box(0.0, middle, half_w, half_h)
-    colour = _over(colour, np.where(style[:, None] > 0.75, look[:, ACCENT], 0.75), frame * upper)
-    panes = sum(
-        box(sx * half_w * 0.5, middle + dy * half_h, half_w * 0.5 - 0.06, half_h * hy - 0.05)
-        for sx in (-1, 1)
-        for dy, hy in ((-0.35, 0.65), (0.65, 0.35))
-    )
-    colour = _over(colour, glass, np.clip(panes, 0, 1) * upper)
-    return _draw_ground_floor(colour, look, glass, (i, j, x, y), (wu, wv))
+    half = floor / 2
+    ledge = _bar(np.abs(y - half) - half + 0.06, 0.06, wv) * (style > 0.4)
+    colour = _over(colour, colour * 1.25 + 0.05, ledge * 0.8)
+    upper = (j < look[:, STOREYS]) & ((j > 0) | (look[:, SHOP] == 0))
+    at = np.flatnonzero(upper)
+    colour[at] = _draw_window(colour[at], look[at], glass[at], (x[at], y[at]), (wu[at], wv[at]))
+    at = np.flatnonzero(j == 0)
+    if len(at):
+        place = (i[at], x[at], y[at])
+        colour[at] = _draw_ground_floor(colour[at], look[at], glass[at], place, (wu[at], wv[at]))
+    return colour
+
+
+def _draw_window(
+    colour: Array, look: Array, glass: Array, place: tuple[Array, Array], width: tuple[Array, Array]
+) -> Array:
+    """The window in the middle of a cell, with its frame, sill and shutters."""
+    (x, y), (wu, wv) = place, width
+    pitch, style = look[:, PITCH], look[:, STYLE]
+    cell = pitch * look[:, FLOOR]
+    half_w, half_h = look[:, WINDOW_W] / 2, look[:, WINDOW_H] / 2
+    aside, above = np.abs(x), y - 0.85 - half_h  # from the middle of the window
+    far = _clip(wu / pitch - 0.5)  # one window a pixel: only their mean can be seen
+
+    def shape(along_u: Array, along_v: Array, area: Array) -> Array:
+        near = along_u * along_v
+        return near + (area / cell - near) * far
+
+    height = _bar(above, half_h, wv)
+    shutters = shape(_bar(aside - half_w - 0.24, 0.2, wu), height, 1.6 * half_h)
+    colour = _over(colour, look[:, ACCENT], shutters * (style > 0.55))
+    sill = shape(_bar(x, half_w + 0.12, wu), _bar(above + half_h + 0.06, 0.06, wv), 0.24 * half_w)
+    colour = _over(colour, (0.62, 0.60, 0.57), sill)
+    frame = shape(_bar(x, half_w, wu), height, 4 * half_w * half_h)
+    colour = _over(colour, np.where(style[:, None] > 0.75, look[:, ACCENT], 0.75), frame)
+    # Two columns of panes, the lower ones taller.
+    columns = _bar(aside - half_w / 2, half_w / 2 - 0.06, wu)
+    low = _bar(above + 0.35 * half_h, 0.65 * half_h - 0.05, wv)
+    high = _bar(above - 0.65 * half_h, 0.35 * half_h - 0.05, wv)
+    panes = shape(columns, low + high, (2 * half_w - 0.24) * (2 * half_h - 0.2))
+    return _over(colour, glass, panes)
 
 
 def _draw_ground_floor(
-    colour: Array, look: Array, glass: Array, cell: tuple[Array, ...], width: tuple[Array, Array]
+    colour: Array, look: Array, glass: Array, place: tuple[Array, ...], width: tuple[Array, Array]
 ) -> Array:
     """The door of a house, or the windows and the awning of a shop."""
-    (i, j, x, y), (wu, wv) = cell, width
-    ground, shop = j == 0, look[:, SHOP] > 0
+    (i, x, y), (wu, wv) = place, width
+    shop = look[:, SHOP] > 0
     door_cell = np.floor(look[:, STYLE] * 7.3 * look[:, COLUMNS]) % np.maximum(look[:, COLUMNS], 1)
-    is_door = ground & (np.mod(i, np.maximum(look[:, COLUMNS], 1)) == door_cell)
+    is_door = np.mod(i, np.maximum(look[:, COLUMNS], 1)) == door_cell
     wall = is_door & ~shop
     colour = _over(
         colour,
@@ -311,13 +329,13 @@ def _draw_ground_floor(
         colour, (0.66, 0.64, 0.60), _bar(x, 0.68, wu) * _bar(y - 1.15, 1.15, wv) * is_door
     )
     colour = _over(colour, look[:, ACCENT], _bar(x, 0.54, wu) * _bar(y - 1.05, 1.05, wv) * is_door)
-    window = ground & shop & ~is_door
+    window = shop & ~is_door
     half = look[:, PITCH] / 2
     colour = _over(
         colour, look[:, ACCENT] * 0.6, _bar(x, half - 0.1, wu) * _bar(y - 1.35, 1.05, wv) * window
     )
     colour = _over(colour, glass, _bar(x, half - 0.2, wu) * _bar(y - 1.35, 0.95, wv) * window)
-    awning = _bar(y - 2.65, 0.2, wv) * (ground & shop)
+    awning = _bar(y - 2.65, 0.2, wv) * shop
     stripes = 0.6 + 0.8 * _dashes(x, 0.5, 0.25, wu)
     return _over(colour, look[:, ACCENT] * stripes[:, None] + 0.06, awning)
 

@@ -18,6 +18,12 @@ DEFAULT_SIZE = (640, 192)
 _FRAMES = {"09": 500}
 _WITH_TRAFFIC = {"01", "03", "05", "07", "10"}
 _FIRST_SEED = 20
+# Noise compresses as well and twice as fast without a search for repeats.
+_PNG = (
+    cv2.IMWRITE_PNG_COMPRESSION, 1,
+    cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY,
+    cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_SUB,
+)  # fmt: skip
 
 
 def default_frames(seq: str) -> int:
@@ -73,7 +79,8 @@ def write_frame(folder: Path, index: int, rendered: Rendered) -> None:
     }
     for name, picture in pictures.items():
         # Encoded first and written by Python, because cv2.imwrite keeps quiet about a full disk.
-        ok, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        options = _PNG if name == "image_2" else (cv2.IMWRITE_PNG_COMPRESSION, 1)
+        ok, data = cv2.imencode(".png", picture, options)
         if not ok:
             raise RuntimeError(f"OpenCV could not encode {name} of frame {index}")
         (folder / name / f"{index:06d}.png").write_bytes(data.tobytes())

@@ -18,7 +18,7 @@ FAR_M = 250.0  # depth beyond it is given as unknown; the 16-bit files end at 25
 CAR_RADIUS_M = 3.2  # a sphere of this radius around its origin holds every car
 _NOISE = 1.1  # standard deviation of the sensor's noise at mid grey, grey levels
 _GAIN = 0.95
-_SUBSAMPLES = np.array([[-0.32, 0.12], [0.08, -0.34], [0.26, 0.26]], np.float32)
+_SUBSAMPLES = np.array([[-0.3, 0.25], [0.3, -0.25]], np.float32)  # beside the centre
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +82,7 @@ class Renderer:
         hits = view.cast(self._rays)
         radiance, lit = view.shade(self._rays, hits, step=1.0)
         rough = self._rough(hits, lit, shape)
-        radiance[rough] = (radiance[rough] + 3 * self._supersample(view, rough)) / 4
+        radiance[rough] = (radiance[rough] + self._supersample(view, rough)) / (1 + len(_SUBSAMPLES))
         depth = np.where(hits.depth < FAR_M, hits.depth, 0).astype(np.float32)
         image = self._expose(radiance.reshape(*shape, 3), index)
         return Rendered(image, depth.reshape(shape), hits.moving.reshape(shape))
@@ -107,15 +107,15 @@ class Renderer:
         return np.flatnonzero(rough)
 
     def _supersample(self, view: _View, pixels: Array) -> Array:
-        """Mean radiance (N, 3) of three more rays through each of the pixels (flat indices)."""
+        """Sum of the radiance (N, 3) of further rays through the pixels (flat indices)."""
         camera = self._camera
-        at = self._pixels[pixels][None] + _SUBSAMPLES[:, None]  # (3, N, 2)
+        at = self._pixels[pixels][None] + _SUBSAMPLES[:, None]  # (S, N, 2)
         rays = np.ones((*at.shape[:2], 3), np.float32)
         rays[..., 0] = (at[..., 0] - camera.cx) / camera.fx
         rays[..., 1] = (at[..., 1] - camera.cy) / camera.fy
         flat = rays.reshape(-1, 3)
         radiance, _ = view.shade(flat, view.cast(flat), step=0.5)
-        return radiance.reshape(*at.shape[:2], 3).mean(axis=0)
+        return radiance.reshape(*at.shape[:2], 3).sum(axis=0)
 
     def _expose(self, radiance: Array, index: int) -> Array:
         """The sensor: an exposure that drifts, a soft shoulder, gamma, and a little noise."""

@@ -18,7 +18,7 @@ from vo.datasets.camera import Array
 
 SIDE = 512  # texels of the finest level
 LEVELS = 9  # 512 ... 2
-TAPS = 3
+TAPS = 2
 _SHRINK = np.float32(0.5) ** np.arange(LEVELS + 1)
 _SIDES = SIDE * _SHRINK
 _PAD = 1  # wrapped border around every level, so that bilinear taps may cross the edge
