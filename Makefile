@@ -26,9 +26,9 @@ $(STAMP): pyproject.toml constraints.txt tools/setup.sh
 	touch $@
 
 # The folders as the one package that they install as, for the type checker.
-$(LINKS): $(wildcard vo/*.py)
+$(LINKS): $(wildcard vo/*)
 	rm -rf $@ && mkdir -p $@
-	ln -s $(CURDIR)/vo/*.py $(CURDIR)/vo/py.typed $@/
+	for entry in vo/*; do ln -s $(CURDIR)/$$entry $@/; done
 	for room in datasets depth tools; do ln -s $(CURDIR)/$$room $@/$$room; done
 	touch $@
 

@@ -1,0 +1,278 @@
+"""Levenberg-Marquardt on SE(3) for a batch of poses: damping, update, acceptance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pypose as pp
+import torch
+from torch import Tensor, nn
+
+from vo.refine.energy import Backend, FeaturePair, NormalEquations, normal_equations
+
+
+def damped_step(
+    equations: NormalEquations, damping: Tensor, solver: nn.Module, smallest: float = 1e-9
+) -> tuple[Tensor, Tensor]:
+    """Solve (H + lambda diag H) xi = -g, eq. 3, for each item (Marquardt 1963).
+
+    Returns:
+        xi: (B, 6) float64, 0 where it cannot be solved.
+        solvable: (B,) bool.
+    """
+    H, g = equations.hessian.double(), equations.gradient.double()
+    identity = torch.eye(6, dtype=H.dtype, device=H.device)
+    diagonal = H.diagonal(dim1=-2, dim2=-1)
+    # No motion's entry may vanish beside the others of its kind; relative, because features and
+    # lengths have any unit.
+    largest = diagonal.detach().unflatten(-1, (2, 3)).amax(-1, keepdim=True)
+    floor = smallest * largest.expand(-1, 2, 3).flatten(1)
+    A = H + torch.diag_embed((damping[:, None] + 1) * diagonal.maximum(floor) - diagonal)
+    solvable = torch.isfinite(A).all(-1).all(-1) & torch.isfinite(g).all(-1) & (floor > 0).all(-1)
+    A = torch.where(solvable[:, None, None], A, identity)
+    with torch.no_grad():  # PyPose's Cholesky does not say that a matrix is not positive definite
+        solvable = solvable & (torch.linalg.cholesky_ex(A).info == 0)
+    A = torch.where(solvable[:, None, None], A, identity)
+    b = torch.where(solvable[:, None], -g, 0)
+    return solver(A, b[..., None]).squeeze(-1), solvable
+
+
+def accepts(before: NormalEquations, after: NormalEquations) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether a step lowers the energy, eq. 5, over the points that are seen before and after it.
+
+    Were all points counted, leaving the picture would be the best step of all.
+
+    Returns:
+        accepted: (B,) bool.
+        last: (B,) float64 energy of the common points before the step.
+        loss: (B,) the same after it.
+    """
+    common = (before.weight > 0) & (after.weight > 0)
+    weight = torch.where(common, before.weight, 0).detach()
+    last, loss = (
+        (weight * e.cost.detach()).sum(1, dtype=torch.float64) + e.prior.detach()
+        for e in (before, after)
+    )
+    enough = common.sum(1) >= 0.5 * (before.weight > 0).sum(1)
+    return enough & (loss < last), last, loss
+
+
+class Adaptive(pp.optim.strategy.Adaptive):
+    """PyPose's adaptive damping with a lambda for each item of the batch.
+
+    lambda shrinks after a very successful step and grows after an unsuccessful one, judged by the
+    ratio of actual to predicted gain.
+    """
+
+    def __init__(self, damping: float = 1e-3, up: float = 10.0, down: float = 0.1) -> None:
+        super().__init__(damping=damping, up=up, down=down, min=1e-9, max=1e9)
+
+    def update(
+        self, pg: dict[str, Any], last: Tensor, loss: Tensor, J: Tensor, D: Tensor, R: Tensor,
+        *args: Any, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        """Set ``pg['damping']`` (B,) from the energies (B,) and the step D (B, 6, 1)."""
+        with torch.no_grad():
+            JD = J @ D
+            predicted = -(JD.mT @ (2 * R + JD)).flatten()
+            quality = (last - loss) / predicted
+            factor = torch.where(quality > pg["high"], pg["down"], 1.0)
+            factor = torch.where(quality > pg["low"], factor, pg["up"])
+        pg["damping"] = (pg["damping"] * factor).clamp(self.min, self.max)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """Where B items stand between two iterations.
+
+    Attributes:
+        pose: (B,) SE3 float64.
+        equations: the energy around it.
+        damping: (B,) float64 lambda.
+        active: (B,) bool, False where an item is done or cannot be solved.
+        iterations: (B,) int64 so far.
+        prior: pull to the initial pose, scaled to this level.
+    """
+
+    pose: pp.LieTensor
+    equations: NormalEquations
+    damping: Tensor
+    active: Tensor
+    iterations: Tensor
+    prior: Prior | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prior:
+    """A weak pull to a pose, E_0 = s^2 e^T L e with e = Log(T T_0^-1).
+
+    s^2 is the mean cost of the points where the level begins, so that features may have any unit.
+
+    Attributes:
+        T_0: (B,) SE3.
+        precision: (B, 6) diagonal of L, 1 / sigma^2 in scene units and radians.
+    """
+
+    T_0: pp.LieTensor
+    precision: Tensor
+
+    def scaled_to(self, equations: NormalEquations) -> Prior:
+        """The prior with s^2 of these points in its precision."""
+        mean = equations.energy / equations.weight.sum(1).clamp(min=1e-12)
+        return Prior(self.T_0, self.precision * mean[:, None].double())
+
+    def added_to(self, equations: NormalEquations, pose: pp.LieTensor) -> NormalEquations:
+        """The equations with the pull; the Jacobian of Log is taken as the identity."""
+        error = (pose @ self.T_0.Inv()).Log().tensor()
+        pull = self.precision * error
+        return replace(
+            equations,
+            hessian=equations.hessian.double() + torch.diag_embed(self.precision),
+            gradient=equations.gradient.double() + pull,
+            prior=(pull * error).sum(-1),
+        )
+
+
+class PoseModel(nn.Module):
+    """A pose to be optimized and the energy around it, as PyPose's optimizers want their model.
+
+    Args:
+        pose: (B,) SE3, copied: PyPose would step on the caller's tensor.
+        kernel: robust kernel of PyPose, see `vo.refine.energy.robust`.
+        backend: of the normal equations.
+    """
+
+    def __init__(
+        self, pose: pp.LieTensor, kernel: nn.Module | None = None, backend: Backend = "eager"
+    ) -> None:
+        super().__init__()
+        self.pose = pp.Parameter(pose.detach().clone())
+        self.kernel, self.backend = kernel, backend
+
+    def forward(
+        self, pair: FeaturePair, pose: pp.LieTensor | None = None, prior: Prior | None = None
+    ) -> NormalEquations:
+        """Normal equations at ``pose``, or at the parameter."""
+        pose = self.pose if pose is None else pose
+        equations = normal_equations(pair, pose.matrix(), self.kernel, self.backend)
+        return equations if prior is None else prior.added_to(equations, pose)
+
+
+class FeatureMetricLM(pp.optim.LevenbergMarquardt):
+    """PyPose's Levenberg-Marquardt with an analytic 6x6 system for each item of the batch.
+
+    PyPose's own `step` takes the Jacobian of all residuals by all parameters with autograd, which
+    is quadratic in their number, and has one damping and one decision for the whole batch. Solvers,
+    kernels, strategies and schedulers of PyPose work as they do there; its strategies, which
+    compare scalars, only for a batch of one.
+
+    Args:
+        model: holds the pose, the kernel and the prior.
+        solver: of PyPose; Cholesky when None.
+        strategy: of damping; `Adaptive` when None.
+        tolerance_px: items whose step moves pixels by less are done.
+        min_valid: items with a smaller share of valid points are not touched.
+    """
+
+    def __init__(
+        self,
+        model: PoseModel,
+        solver: nn.Module | None = None,
+        strategy: Any = None,
+        tolerance_px: float = 0.0,
+        min_valid: float = 0.0,
+    ) -> None:
+        super().__init__(model, solver=solver, strategy=strategy or Adaptive())
+        self.pose_model, self.tolerance_px, self.min_valid = model, tolerance_px, min_valid
+        self._pair: FeaturePair | None = None
+        self._state: State | None = None
+
+    @torch.no_grad()
+    def step(self, input: FeaturePair, target: None = None, weight: None = None) -> Tensor:
+        """One iteration in place on the model's pose; returns the energy of the batch."""
+        if target is not None or weight is not None:
+            raise ValueError("targets and weights belong into the FeaturePair")
+        if self._state is None or self._pair is not input:  # other data: other energies
+            self._pair, self._state = input, self.begin(input)
+            self.loss = self._state.equations.energy.sum()
+        self._state = self.iterate(input, self._state)
+        self.pose_model.pose.copy_(self._state.pose)
+        self.last, self.loss = self.loss, self._state.equations.energy.sum()
+        return self.loss
+
+    def begin(
+        self,
+        pair: FeaturePair,
+        pose: pp.LieTensor | None = None,
+        damping: Tensor | None = None,
+        prior: Prior | None = None,
+    ) -> State:
+        """State before the first iteration, from ``pose`` or the model's."""
+        pose = self.pose_model.pose if pose is None else pose
+        equations = self.pose_model(pair, pose)
+        enough = (equations.weight > 0).double().mean(1) >= self.min_valid
+        active = enough & torch.isfinite(equations.energy) & has_texture(equations)
+        if prior is not None:
+            prior = prior.scaled_to(equations)
+            equations = prior.added_to(equations, pose)
+        if damping is None:
+            start = self.param_groups[0]["damping"]
+            damping = torch.full_like(equations.energy, start, dtype=torch.float64)
+        iterations = torch.zeros_like(active, dtype=torch.int64)
+        return State(pose, equations, damping, active, iterations, prior)
+
+    def iterate(self, pair: FeaturePair, state: State) -> State:
+        """One iteration as a function: gradients pass through it where they are enabled."""
+        xi, solvable = damped_step(state.equations, state.damping, self.solver)
+        active = state.active & solvable
+        xi = torch.where(active[:, None], xi, 0)
+        proposed = pp.se3(xi).Exp() @ state.pose  # eq. 4
+        after = self.pose_model(pair, proposed, state.prior)
+        accepted, last, loss = accepts(state.equations, after)
+        accepted = accepted & active
+        damping = self._damp(state, xi, last, loss)
+        with torch.no_grad():
+            squared_px = xi[:, None] @ state.equations.motion.double() @ xi[..., None]
+            moves = squared_px.flatten() > self.tolerance_px**2
+        return State(
+            pose=choose(accepted, proposed, state.pose),
+            equations=_choose_equations(accepted, after, state.equations),
+            damping=torch.where(active, damping, state.damping),
+            active=active & moves,
+            iterations=state.iterations + active,
+            prior=state.prior,
+        )
+
+    def _damp(self, state: State, xi: Tensor, last: Tensor, loss: Tensor) -> Tensor:
+        """The strategy's next lambda. With H = L L^T it gets J = L^T and R = L^-1 g, which stand
+        for all residuals: J^T J = H and J^T R = g."""
+        group = {**self.param_groups[0], "damping": state.damping}
+        with torch.no_grad():
+            H, g = state.equations.hessian.double(), state.equations.gradient.double()
+            L, info = torch.linalg.cholesky_ex(torch.nan_to_num(H))
+            L = torch.where(
+                (info == 0)[:, None, None], L, torch.eye(6, dtype=L.dtype, device=L.device)
+            )
+            R = torch.linalg.solve_triangular(L, g[..., None], upper=False)
+        self.strategy.update(group, last, loss, L.mT, xi.detach()[..., None], R)
+        damping = group["damping"]
+        return damping if isinstance(damping, Tensor) else torch.full_like(state.damping, damping)
+
+
+def has_texture(equations: NormalEquations) -> Tensor:
+    """Whether the features change at all when the pose does, (B,) bool."""
+    return equations.hessian.diagonal(dim1=1, dim2=2).sum(1) > 0
+
+
+def choose(mask: Tensor, a: pp.LieTensor, b: pp.LieTensor) -> pp.LieTensor:
+    """SE3 of ``a`` where the mask (B,) holds, else of ``b``."""
+    return pp.SE3(torch.where(mask[:, None], a.tensor(), b.tensor()))
+
+
+def _choose_equations(mask: Tensor, a: NormalEquations, b: NormalEquations) -> NormalEquations:
+    def pick(name: str) -> Tensor:
+        x, y = getattr(a, name), getattr(b, name)
+        return torch.where(mask.view(-1, *[1] * (x.ndim - 1)), x, y)
+
+    return NormalEquations(*map(pick, NormalEquations.__dataclass_fields__))

@@ -1,0 +1,273 @@
+"""Coarse to fine: refined poses from two feature pyramids, and a verdict on each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import pypose as pp
+import torch
+from torch import Tensor, nn
+
+from vo.depth.feature_net import FeatureLevel
+from vo.refine.config import Kernel, RefineConfig
+from vo.refine.energy import FeaturePair, NormalEquations
+from vo.refine.gradients import attach
+from vo.refine.optimizer import (
+    Adaptive,
+    FeatureMetricLM,
+    PoseModel,
+    Prior,
+    State,
+    choose,
+    has_texture,
+)
+from vo.refine.points import feature_pair, median_depth
+
+
+class Reason(IntEnum):
+    """Why an item's pose is as it is; all but REFINED leave the initial pose."""
+
+    REFINED = 0
+    TOO_FEW_POINTS = 1
+    NO_TEXTURE = 2
+    NOT_FINITE = 3
+    MOVED_TOO_FAR = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refinement:
+    """What became of B poses.
+
+    Attributes:
+        pose: (B,) SE3 float64, T_s_t; the initial pose where ``success`` is False.
+        levels: the pose after each level, coarse to fine.
+        success: (B,) bool.
+        reason: (B,) int64, a `Reason`.
+        energy_before: (B,) mean robust cost of the finest level's points at the initial pose.
+        energy: (B,) the same at the refined pose.
+        valid_share: (B,) share of points that were compared at the refined pose.
+        iterations: (B,) int64, over all levels.
+        information: (B, 6, 6) H at the refined pose, in units of the features; it takes residuals
+            for independent and is far too confident: for weighting and gating only.
+    """
+
+    pose: pp.LieTensor
+    levels: tuple[pp.LieTensor, ...]
+    success: Tensor
+    reason: Tensor
+    energy_before: Tensor
+    energy: Tensor
+    valid_share: Tensor
+    iterations: Tensor
+    information: Tensor
+
+
+class PoseRefiner(nn.Module):
+    """Refines poses over the levels of two feature pyramids.
+
+    Args:
+        config: all settings.
+        solver: of PyPose; Cholesky when None.
+        strategy: of damping; `Adaptive` from ``config.damping`` when None.
+    """
+
+    def __init__(
+        self,
+        config: RefineConfig | None = None,
+        solver: nn.Module | None = None,
+        strategy: Any = None,
+    ) -> None:
+        super().__init__()
+        self.config = config = config or RefineConfig()
+        self.kernel = make_kernel(config.kernel, config.kernel_scale)
+        self.solver = solver or pp.optim.solver.Cholesky()
+        self.strategy = strategy or Adaptive(config.damping)
+
+    def forward(
+        self,
+        source: Sequence[FeatureLevel],
+        target: Sequence[FeatureLevel],
+        depth: Tensor,
+        K: Tensor,
+        T_init: pp.LieTensor,
+        static: Tensor | None = None,
+        damping: Tensor | None = None,
+    ) -> Refinement:
+        """Refine T_s_t, which maps points of the target camera to the source camera.
+
+        Args:
+            source: pyramid of the source frame, coarse to fine.
+            target: pyramid of the target frame, of the same sizes.
+            depth: (B, 1, H, W) of the target frame.
+            K: (B, 3, 3) intrinsics of the H x W image.
+            T_init: (B,) SE3.
+            static: (B, 1, H, W), 1 where the scene stands still; None is everywhere.
+            damping: (B,) initial lambda in place of the configured one.
+
+        Raises:
+            ValueError: when shapes do not fit together.
+        """
+        _check(source, target, depth, K, T_init, len(self.config.iterations))
+        with torch.autocast(depth.device.type, enabled=False):
+            start, finite = _finite_pose(T_init)
+            pairs = [
+                self._pair(s, t, depth, K, static) for s, t in zip(source, target, strict=True)
+            ]
+            median = median_depth(depth.detach().double(), self.config.min_depth)
+            # Only `unroll` keeps the iterations; the others attach their gradient at the end.
+            keep = torch.is_grad_enabled() and self.config.backward == "unroll"
+            with torch.set_grad_enabled(keep):
+                states = self._descend(pairs, start, self._prior(start, median), damping)
+            pose = states[-1].pose
+            if torch.is_grad_enabled() and not keep:
+                prior = states[-1].prior
+                pose = attach(pairs[-1], pose, self._model(pose), prior, self.config)
+            return self._judge(pairs[-1], states, start, pose, finite, median)
+
+    def _descend(
+        self,
+        pairs: list[FeaturePair],
+        pose: pp.LieTensor,
+        prior: Prior | None,
+        damping: Tensor | None,
+    ) -> list[State]:
+        """Levenberg-Marquardt on each level, from the pose of the coarser one."""
+        states = []
+        for pair, iterations in zip(pairs, self.config.iterations, strict=True):
+            config = self.config
+            optimizer = FeatureMetricLM(
+                self._model(pose), self.solver, self.strategy, config.tolerance_px, config.min_valid
+            )
+            state = optimizer.begin(pair, pose, damping, prior)
+            for _ in range(iterations):
+                if not state.active.any():
+                    break
+                state = optimizer.iterate(pair, state)
+            states.append(state)
+            pose = pp.SE3(state.pose.tensor().detach()) if config.detach_levels else state.pose
+        return states
+
+    def _model(self, pose: pp.LieTensor) -> PoseModel:
+        return PoseModel(pose, self.kernel, self.config.backend)
+
+    def _pair(
+        self,
+        source: FeatureLevel,
+        target: FeatureLevel,
+        depth: Tensor,
+        K: Tensor,
+        static: Tensor | None,
+    ) -> FeaturePair:
+        c = self.config
+        return feature_pair(
+            source, target, depth, K, num_points=c.num_points, seed=c.seed, derivative=c.derivative,
+            source_confidence=c.source_confidence, min_depth=c.min_depth, static=static,
+        )  # fmt: skip
+
+    def _prior(self, start: pp.LieTensor, median: Tensor) -> Prior | None:
+        if not self.config.prior:
+            return None
+        sigma_t = self.config.prior_translation * median
+        sigma_r = torch.full_like(median, math.radians(self.config.prior_rotation_deg))
+        sigma = torch.stack([sigma_t] * 3 + [sigma_r] * 3, -1)
+        return Prior(start, sigma**-2)
+
+    def _judge(
+        self,
+        pair: FeaturePair,
+        states: list[State],
+        start: pp.LieTensor,
+        pose: pp.LieTensor,
+        finite: Tensor,
+        median: Tensor,
+    ) -> Refinement:
+        """Keep the refined pose where it can be trusted, and say why not elsewhere."""
+        config, last = self.config, states[-1].equations
+        with torch.no_grad():
+            before = self._model(start)(pair, start)
+            move = (pose.detach() @ start.detach().Inv()).Log().tensor()
+            far = move[:, :3].norm(dim=1) > config.gate_translation * median
+            far |= move[:, 3:].norm(dim=1) > math.radians(config.gate_rotation_deg)
+            valid = (last.weight > 0).double().mean(1)
+            broken = ~(torch.isfinite(before.energy) & torch.isfinite(last.energy) & finite)
+            reason = torch.zeros_like(states[-1].iterations)
+            for fault, value in (  # the first of the list has the last word
+                (far, Reason.MOVED_TOO_FAR),
+                (~has_texture(before), Reason.NO_TEXTURE),
+                (valid < config.min_valid, Reason.TOO_FEW_POINTS),
+                ((before.weight > 0).double().mean(1) < config.min_valid, Reason.TOO_FEW_POINTS),
+                (broken | ~torch.isfinite(move).all(1), Reason.NOT_FINITE),
+            ):
+                reason = torch.where(fault, int(value), reason)
+        success = reason == Reason.REFINED
+        return Refinement(
+            pose=choose(success, pose, start),
+            levels=tuple(choose(success, state.pose, start) for state in states),
+            success=success,
+            reason=reason,
+            energy_before=_mean_energy(before),
+            energy=torch.where(success, _mean_energy(last), _mean_energy(before)),
+            valid_share=valid,
+            iterations=sum(state.iterations for state in states),
+            information=last.hessian.detach(),
+        )
+
+
+def make_kernel(name: Kernel, scale: float) -> nn.Module | None:
+    """PyPose's robust kernel of that name."""
+    match name:
+        case "cauchy":
+            return pp.optim.kernel.Cauchy(scale)
+        case "huber":
+            return pp.optim.kernel.Huber(scale)
+        case "pseudo_huber":
+            return pp.optim.kernel.PseudoHuber(scale)
+        case "none":
+            return None
+    raise ValueError(f"kernel must be cauchy, huber, pseudo_huber or none, got {name!r}")
+
+
+def _mean_energy(equations: NormalEquations) -> Tensor:
+    weight = equations.weight.detach()
+    return (weight * equations.cost.detach()).sum(1) / weight.sum(1).clamp(min=1e-12)
+
+
+def _finite_pose(T_init: pp.LieTensor) -> tuple[pp.LieTensor, Tensor]:
+    """The poses in float64, the identity for those with NaN or infinity, and which are finite."""
+    raw = T_init.tensor().double()
+    finite = torch.isfinite(raw).all(-1)
+    identity = pp.identity_SE3(len(raw), dtype=torch.float64, device=raw.device).tensor()
+    return pp.SE3(torch.where(finite[:, None], raw, identity)), finite
+
+
+def _check(
+    source: Sequence[FeatureLevel], target: Sequence[FeatureLevel], depth: Tensor, K: Tensor,
+    T_init: pp.LieTensor, levels: int,
+) -> None:  # fmt: skip
+    if not len(source) == len(target) == levels:
+        raise ValueError(f"{levels} levels are configured, got {len(source)} and {len(target)}")
+    for s, t in zip(source, target, strict=True):
+        if s.features.shape != t.features.shape:
+            raise ValueError(
+                f"features of source and target differ: {tuple(s.features.shape)} and "
+                f"{tuple(t.features.shape)}"
+            )
+    batch = len(depth)
+    if depth.ndim != 4 or depth.shape[1] != 1 or source[0].features.shape[0] != batch:
+        raise ValueError(
+            f"depth must be (B, 1, H, W) with the features' B, got {tuple(depth.shape)}"
+        )
+    if K.shape != (batch, 3, 3):
+        raise ValueError(f"K must be ({batch}, 3, 3), got {tuple(K.shape)}")
+    if (
+        not isinstance(T_init, pp.LieTensor)
+        or T_init.ltype != pp.SE3_type
+        or T_init.lshape != (batch,)
+    ):
+        raise ValueError(
+            f"T_init must be a pypose.SE3 of shape ({batch}, 7), got {tuple(T_init.shape)}"
+        )
