@@ -82,7 +82,9 @@ class Renderer:
         hits = view.cast(self._rays)
         radiance, lit = view.shade(self._rays, hits, step=1.0)
         rough = self._rough(hits, lit, shape)
-        radiance[rough] = (radiance[rough] + self._supersample(view, rough)) / (1 + len(_SUBSAMPLES))
+        radiance[rough] = (radiance[rough] + self._supersample(view, rough)) / (
+            1 + len(_SUBSAMPLES)
+        )
         depth = np.where(hits.depth < FAR_M, hits.depth, 0).astype(np.float32)
         image = self._expose(radiance.reshape(*shape, 3), index)
         return Rendered(image, depth.reshape(shape), hits.moving.reshape(shape))
