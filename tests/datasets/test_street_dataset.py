@@ -30,6 +30,11 @@ def start(root: Path, frames: int, workers: int, **options) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
+def heed_interrupts() -> None:
+    """A shell's background jobs ignore interrupts, and so do their children: undo it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def wait_for_frames(root: Path) -> None:
     deadline = time.monotonic() + 60
     while not list(root.glob(".partial-02-*/image_2/000003.png")):
@@ -127,7 +132,7 @@ def test_killed_in_the_middle_it_leaves_no_sequence_and_the_next_run_cleans_up(t
 
 
 def test_interrupt_leaves_nothing(tmp_path):
-    process = start(tmp_path, 400, 2, start_new_session=True)
+    process = start(tmp_path, 400, 2, start_new_session=True, preexec_fn=heed_interrupts)
     wait_for_frames(tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     process.communicate(timeout=30)

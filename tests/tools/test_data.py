@@ -163,7 +163,12 @@ def test_interrupted_street_says_so_in_one_line(vo_data: Command, tmp_path: Path
     program = Path(sys.executable).with_name("vo-data")
     arguments = ["street", "--seq", "06", "--out", str(tmp_path), "--frames", "400"]
     process = subprocess.Popen(
-        [program, *arguments], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [program, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A shell's background jobs ignore interrupts, and so do their children: undo it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob(".partial-06-*/image_2/*.png")):
