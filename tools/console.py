@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from rich.console import Console
+from rich.table import Table
 
 from vo.datasets.errors import InputError
 
@@ -17,6 +18,14 @@ console = Console(highlight=False)
 BAD_INPUT = 2  # the exit status of tyro, too, for a flag it does not know
 FAILED_CHECK = 1
 INTERRUPTED = 130
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as it is: cut-off numbers would be wrong numbers."""
+    from rich.measure import Measurement
+
+    width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    Console(width=width, highlight=False).print(table, crop=False)
 
 
 def run(command: Callable[[], int | None]) -> NoReturn:

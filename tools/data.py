@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from vo.datasets.errors import InputError
-from vo.tools.console import FAILED_CHECK, console, run
+from vo.tools.console import FAILED_CHECK, console, print_table, run
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -128,7 +128,7 @@ def info(data: Data, seq: Seq = None, intrinsics: str | None = None) -> int:
                 raise
             failed.append(f"error: {error}")
     if table.row_count:
-        _print_table(table)
+        print_table(table)
     for line in failed:
         _print(line)
     return FAILED_CHECK if failed else 0
@@ -185,15 +185,6 @@ def _truth(sequence: Sequence) -> str:
 def street_progress() -> AbstractContextManager[Callable[[str, int, int], None]]:
     """A bar on standard error for each sequence of the street that has to be drawn."""
     return _progress("street {}")
-
-
-def _print_table(table: Table) -> None:
-    """Print a table as wide as it is: cut-off numbers would be wrong numbers."""
-    from rich.console import Console
-    from rich.measure import Measurement
-
-    width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-    Console(width=width, highlight=False).print(table, crop=False)
 
 
 def _print(line: str) -> None:

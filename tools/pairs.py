@@ -1,0 +1,201 @@
+"""How near the refinement brings disturbed true poses of a real or rendered drive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from vo.datasets.errors import InputError
+from vo.tools.console import console, print_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pypose as pp
+    from torch import Tensor
+
+    from vo.datasets.frame import Frame, Sequence
+    from vo.refine import PoseRefiner, Refinement
+
+NEAR_M, NEAR_DEG = 0.05, 0.1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairErrors:
+    """Errors of P pairs against the data set's own poses and depth.
+
+    Attributes:
+        before: (P, 2) translation error in metres and rotation error in degrees of the start.
+        after: (P, 2) the same after refinement.
+        success: (P,) bool.
+        iterations: (P,) over all levels.
+        energy_ratio: (P,) mean cost at the refined pose over that at the data set's pose: below 1
+            the images agree better with the refined one.
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+    success: np.ndarray
+    iterations: np.ndarray
+    energy_ratio: np.ndarray
+
+
+def pairs(
+    data: Annotated[Path | None, tyro.conf.arg(metavar="DATA")] = None,
+    seq: str | None = None,
+    gap: tuple[int, ...] = (1,),
+    step: int = 5,
+    error_m: float = 0.3,
+    error_deg: float = 0.5,
+    size: tuple[int, int] | None = None,
+    points: int | None = 2000,
+) -> None:
+    """Refine disturbed true poses with grey features and measured depth; print what is left.
+
+    Example: python -m vo.tools.benchmark pairs --seq 09
+
+    Args:
+        data: drive with poses and depth; the street when not given.
+        seq: its sequence.
+        gap: frames between target and source, one row of the table each.
+        step: frames from one pair to the next.
+        error_m: translation error of the start, in a random direction.
+        error_deg: rotation error of the start, about a random axis.
+        size: width and height to resize to.
+        points: points on each level; None is all pixels.
+    """
+    from rich.table import Table
+
+    from vo.datasets import open_sequence
+    from vo.refine import PoseRefiner, RefineConfig
+
+    sequence = open_sequence(data, seq, size=size)
+    refiner = PoseRefiner(RefineConfig(num_points=points))
+    table = Table(box=None, pad_edge=False)
+    for title in (
+        "gap",
+        "pairs",
+        "before",
+        "after, median",
+        "after, 90 %",
+        "near",
+        "cost",
+        "iterations",
+    ):
+        table.add_column(title, justify="right", no_wrap=True)
+    for frames in gap:
+        found = pair_errors(sequence, frames, step, error_m, error_deg, refiner)
+        table.add_row(str(frames), str(len(found.before)), *_cells(found))
+    print_table(table)
+    console.print(
+        f"near: below {NEAR_DEG} deg and {NEAR_M} m. cost: at the refined pose over that at the"
+        " data set's own pose.",
+        soft_wrap=True,
+    )
+
+
+def _cells(found: PairErrors) -> list[str]:
+    import numpy as np
+
+    near = (found.after[:, 0] < NEAR_M) & (found.after[:, 1] < NEAR_DEG) & found.success
+
+    def errors(of: np.ndarray, share: float) -> str:
+        metres, degrees = np.quantile(of, share, axis=0)
+        return f"{metres:.4f} m {degrees:.3f} deg"
+
+    return [
+        errors(found.before, 0.5),
+        errors(found.after, 0.5),
+        errors(found.after, 0.9),
+        f"{100 * near.mean():.0f} %",
+        f"{np.median(found.energy_ratio):.3f}",
+        f"{found.iterations.mean():.1f}",
+    ]
+
+
+def pair_errors(
+    sequence: Sequence,
+    gap: int,
+    step: int,
+    error_m: float,
+    error_deg: float,
+    refiner: PoseRefiner,
+    seed: int = 0,
+) -> PairErrors:
+    """Refine pairs (k, k + gap), k = 0, step, 2 step, ..., from disturbed true poses.
+
+    Raises:
+        InputError: when the drive has no poses or no depth, or is too short.
+    """
+    import numpy as np
+    import pypose as pp
+    import torch
+
+    if gap < 1 or step < 1 or len(sequence) <= gap:
+        raise InputError("--gap", f"{gap} does not fit {len(sequence)} frames", "choose less")
+    rng = np.random.default_rng(seed)
+    rows = []
+    with torch.no_grad():
+        for k in range(0, len(sequence) - gap, step):
+            target, source = sequence[k], sequence[k + gap]
+            truth = true_motion(target, source, sequence.name)
+            way = rng.normal(size=(2, 3))
+            way /= np.linalg.norm(way, axis=1, keepdims=True)
+            xi = np.concatenate([way[0] * error_m, way[1] * np.deg2rad(error_deg)])
+            start = pp.se3(torch.from_numpy(xi)[None]).Exp() @ truth
+            result = refine_pair(refiner, target, source, start)
+            at_truth = refine_pair(refiner, target, source, truth).energy_before
+            rows.append(
+                (*_error(start, truth), *_error(result.pose, truth), bool(result.success),
+                 int(result.iterations), float(result.energy / at_truth))
+            )  # fmt: skip
+    r = np.array(rows, np.float64)
+    return PairErrors(r[:, :2], r[:, 2:4], r[:, 4] > 0, r[:, 5], r[:, 6])
+
+
+def refine_pair(
+    refiner: PoseRefiner, target: Frame, source: Frame, start: pp.LieTensor
+) -> Refinement:
+    """Refine T_source_target of two frames with grey features and the target's measured depth."""
+    import torch
+
+    from vo.depth.feature_net import grey_features
+
+    levels = len(refiner.config.iterations)
+    static = None
+    if target.moving is not None:
+        static = torch.from_numpy(~target.moving)[None, None].float()
+    return refiner(
+        grey_features(_image(source), levels),
+        grey_features(_image(target), levels),
+        torch.from_numpy(target.depth)[None, None],
+        torch.from_numpy(target.camera.K)[None].float(),
+        start,
+        static,
+    )
+
+
+def true_motion(target: Frame, source: Frame, name: str) -> pp.LieTensor:
+    """T_source_target of the data set, SE3 (1, 7) float64."""
+    import numpy as np
+    import pypose as pp
+    import torch
+
+    if target.T_w_c is None or source.T_w_c is None or target.depth is None:
+        problem = "has no true poses or no depth"
+        raise InputError(name, problem, "give a drive with both, for example 7-Scenes")
+    T = np.linalg.inv(source.T_w_c) @ target.T_w_c
+    return pp.mat2SE3(torch.from_numpy(T)[None], check=False)
+
+
+def _error(pose: pp.LieTensor, truth: pp.LieTensor) -> tuple[float, float]:
+    e = (pose @ truth.Inv()).Log().tensor()[0]
+    return float(e[:3].norm()), float(e[3:].norm().rad2deg())
+
+
+def _image(frame: Frame) -> Tensor:
+    import torch
+
+    return torch.from_numpy(frame.image).permute(2, 0, 1)[None].float() / 255
