@@ -98,49 +98,79 @@ def normal_equations(
         kernel: a robust kernel of PyPose: Huber, PseudoHuber or Cauchy, over |r|^2; None is none.
         backend: ``compiled`` fuses look-up and reductions; the first call takes seconds.
     """
-    reductions = _compiled_reductions() if backend == "compiled" else feature_reductions
+    evaluate = _compiled() if backend == "compiled" else _evaluate
     lookup = gather_rows if backend == "compiled" else bag_rows
     R, t = T_s_t[:, :3, :3].to(pair.points), T_s_t[:, :3, 3].to(pair.points)
-    seen, pixels, q = project(pair, R, t)
-    a, b, c, p, s, squared, confidence = reductions(
-        pair.rows, pair.target, pixels, pair.size, pair.derivative, lookup
+    tensors = (pair.rows, pair.target, pair.weight, pair.points, pair.K, pair.nearest)
+    return NormalEquations(
+        *evaluate(*tensors, R, t, pair.size, pair.derivative, robust_law(kernel), lookup)
     )
-    weight = torch.where(seen, pair.weight * confidence, 0)
-    rho, slope = robust(kernel, squared)
+
+
+def _evaluate(
+    rows: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    points: Tensor,
+    K: Tensor,
+    nearest: Tensor,
+    R: Tensor,
+    t: Tensor,
+    size: tuple[int, int],
+    derivative: Derivative,
+    law: tuple[str, float],
+    lookup: Lookup,
+) -> tuple[Tensor, ...]:
+    """The fields of `NormalEquations`, by tensors alone, so that it can be compiled as a whole."""
+    seen, pixels, q = project(points, weight, K, nearest, R, t, size)
+    a, b, c, p, s, squared, confidence = feature_reductions(
+        rows, target, pixels, size, derivative, lookup
+    )
+    weight = torch.where(seen, weight * confidence, 0)
+    rho, slope = robust(law, squared)
     w = weight * slope
-    J_u, J_v = pixel_jacobian(q, pair.K)
+    J_u, J_v = pixel_jacobian(q, K)
     # P^T (G^T G) P with G^T G = [[a, b], [b, c]], and P^T (G^T r) with G^T r = (p, s).
-    wa, wb, wc = ((w * m)[..., None] for m in (a, b, c))
-    hessian = J_u.mT @ (wa * J_u + wb * J_v) + J_v.mT @ (wb * J_u + wc * J_v)
-    gradient = (J_u.mT @ (w * p)[..., None] + J_v.mT @ (w * s)[..., None]).squeeze(-1)
+    wa, wb, wc = ((w * m)[:, None] for m in (a, b, c))
+    hessian = J_u @ (wa * J_u + wb * J_v).mT + J_v @ (wb * J_u + wc * J_v).mT
+    gradient = (J_u @ (w * p)[..., None] + J_v @ (w * s)[..., None]).squeeze(-1)
     with torch.no_grad():
-        n = (weight > 0).to(weight)[..., None]
-        motion = (J_u.mT @ (n * J_u) + J_v.mT @ (n * J_v)) / n.sum(1, keepdim=True).clamp(min=1)
+        n = (weight > 0).to(weight)[:, None]
+        motion = (J_u @ (n * J_u).mT + J_v @ (n * J_v).mT) / n.sum(2, keepdim=True).clamp(min=1)
     cost = torch.where(seen, rho, 0)
-    return NormalEquations(hessian, gradient, cost, weight, motion, torch.zeros_like(cost[:, 0]))
+    return hessian, gradient, cost, weight, motion, torch.zeros_like(cost[:, 0])
 
 
-def project(pair: FeaturePair, R: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def project(
+    points: Tensor,
+    weight: Tensor,
+    K: Tensor,
+    nearest: Tensor,
+    R: Tensor,
+    t: Tensor,
+    size: tuple[int, int],
+) -> tuple[Tensor, Tensor, Tensor]:
     """Which points the source sees (B, N), their pixels (B, N, 2) and q = R X + t (B, N, 3).
 
-    A point that is not seen (behind the camera, or less than a pixel from the border) gets
-    harmless numbers, so that neither values nor gradients can become NaN.
+    A point that is not seen (behind the camera, less than a pixel from the border, or without
+    weight) gets harmless numbers, so that neither values nor gradients can become NaN.
     """
-    q = pair.points @ R.mT + t[:, None]
-    in_front = q[..., 2] > pair.nearest[:, None]
-    q = torch.where(in_front[..., None], q, torch.ones_like(q))
-    focal, centre = pair.K[:, None, (0, 1), (0, 1)], pair.K[:, None, :2, 2]
-    pixels = focal * q[..., :2] / q[..., 2:] + centre
-    height, width = pair.size
-    last = pixels.new_tensor([width - 1, height - 1]) - MARGIN_PX
-    inside = ((pixels >= MARGIN_PX) & (pixels <= last)).all(-1)
-    seen = in_front & inside & (pair.weight > 0)
-    pixels = torch.where(seen[..., None], pixels, torch.full_like(pixels, MARGIN_PX))
-    return seen, pixels, torch.where(seen[..., None], q, torch.ones_like(q))
+    q = points @ R.mT + t[:, None]
+    in_front = q[..., 2] > nearest[:, None]
+    q = torch.where(in_front[..., None], q, 1.0)
+    focal = torch.stack([K[:, 0, 0], K[:, 1, 1]], -1)[:, None]
+    pixels = focal * q[..., :2] / q[..., 2:] + K[:, None, :2, 2]
+    height, width = size
+    u, v = pixels[..., 0], pixels[..., 1]
+    inside = (u >= MARGIN_PX) & (u <= width - 1 - MARGIN_PX)
+    inside = inside & (v >= MARGIN_PX) & (v <= height - 1 - MARGIN_PX)
+    seen = in_front & inside & (weight > 0)
+    pixels = torch.where(seen[..., None], pixels, MARGIN_PX)
+    return seen, pixels, torch.where(seen[..., None], q, 1.0)
 
 
 def pixel_jacobian(q: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
-    """P = du/dxi at points q (B, N, 3) of the source camera: its two rows, (B, N, 6) each.
+    """P = du/dxi at points q (B, N, 3) of the source camera: its two rows, (B, 6, N) each.
 
     du/dxi = fx [1/z, 0, -x/z, -x y, 1 + x^2, -y],  dv/dxi = fy [0, 1/z, -y/z, -1 - y^2, x y, x]
     with x, y, z = qx/qz, qy/qz, qz.
@@ -148,33 +178,37 @@ def pixel_jacobian(q: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
     inverse = 1 / q[..., 2]
     x, y = q[..., 0] * inverse, q[..., 1] * inverse
     zero, xy = torch.zeros_like(x), x * y
-    fx, fy = K[:, None, None, 0, 0], K[:, None, None, 1, 1]
-    J_u = torch.stack([inverse, zero, -x * inverse, -xy, 1 + x * x, -y], -1)
-    J_v = torch.stack([zero, inverse, -y * inverse, -1 - y * y, xy, x], -1)
-    return fx * J_u, fy * J_v
+    J_u = torch.stack([inverse, zero, -x * inverse, -xy, 1 + x * x, -y], 1)
+    J_v = torch.stack([zero, inverse, -y * inverse, -1 - y * y, xy, x], 1)
+    return K[:, 0, 0, None, None] * J_u, K[:, 1, 1, None, None] * J_v
 
 
-def robust(kernel: nn.Module | None, squared: Tensor) -> tuple[Tensor, Tensor]:
-    """rho(s) and rho'(s) of PyPose's kernels in closed form, so that both are differentiable.
-
-    Raises:
-        ValueError: for another kernel.
-    """
+def robust_law(kernel: nn.Module | None) -> tuple[str, float]:
+    """Name and scale of a kernel of PyPose; ValueError for those that are not supported."""
     match kernel:
         case None:
-            return squared, torch.ones_like(squared)
-        case pp.optim.kernel.Cauchy():
-            shifted = squared / kernel.delta2 + 1
-            return kernel.delta2 * shifted.log(), 1 / shifted
-        case pp.optim.kernel.PseudoHuber():
-            root = (squared / kernel.delta2 + 1).sqrt()
-            return 2 * kernel.delta2 * (root - 1), 1 / root
+            return "none", 1.0
+        case pp.optim.kernel.Cauchy() | pp.optim.kernel.PseudoHuber():
+            return type(kernel).__name__, float(kernel.delta2) ** 0.5
         case pp.optim.kernel.Huber():
-            near = squared < kernel.delta**2
-            root = torch.where(near, torch.full_like(squared, kernel.delta**2), squared).sqrt()
-            far = 2 * kernel.delta * root - kernel.delta**2
-            return torch.where(near, squared, far), kernel.delta / root
+            return "Huber", float(kernel.delta)
     raise ValueError(f"kernel must be Huber, PseudoHuber, Cauchy or None, got {kernel!r}")
+
+
+def robust(law: tuple[str, float], squared: Tensor) -> tuple[Tensor, Tensor]:
+    """rho(s) and rho'(s) of PyPose's kernels in closed form, so that both are differentiable."""
+    name, delta = law
+    if name == "Cauchy":
+        shifted = squared / delta**2 + 1
+        return delta**2 * shifted.log(), 1 / shifted
+    if name == "PseudoHuber":
+        root = (squared / delta**2 + 1).sqrt()
+        return 2 * delta**2 * (root - 1), 1 / root
+    if name == "Huber":
+        root = squared.clamp(min=delta**2).sqrt()
+        near = squared < delta**2
+        return torch.where(near, squared, 2 * delta * root - delta**2), delta / root
+    return squared, torch.ones_like(squared)
 
 
 # --- features at pixels -------------------------------------------------------------------------
@@ -189,11 +223,9 @@ def feature_rows(features: Tensor, confidence: Tensor, derivative: Derivative) -
         padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
         maps.append((padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2)
         maps.append((padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2)
-    return (
-        torch.cat([*maps, confidence], 1)
-        .permute(0, 2, 3, 1)
-        .reshape(-1, sum(m.shape[1] for m in maps) + 1)
-    )
+    stacked = torch.cat([*maps, confidence], 1)
+    # One pixel's values must lie side by side: for a single item reshape alone would give a view.
+    return stacked.permute(0, 2, 3, 1).contiguous().view(-1, stacked.shape[1])
 
 
 def feature_reductions(
@@ -256,5 +288,5 @@ def gather_rows(rows: Tensor, index: Tensor, weights: Tensor) -> Tensor:
 
 
 @cache
-def _compiled_reductions() -> Callable[..., tuple[Tensor, ...]]:
-    return torch.compile(feature_reductions, dynamic=True, fullgraph=True)
+def _compiled() -> Callable[..., tuple[Tensor, ...]]:
+    return torch.compile(_evaluate, dynamic=True, fullgraph=True)

@@ -76,7 +76,7 @@ def _gradient_slope(
     fixed = replace(pair, rows=pair.rows.detach(), target=pair.target.detach(),
                     weight=pair.weight.detach(), points=pair.points.detach())  # fmt: skip
     if prior is not None:
-        prior = Prior(pp.SE3(prior.T_0.tensor().detach()), prior.precision.detach())
+        prior = Prior(prior.T_0.detach(), prior.precision.detach())
     with torch.enable_grad():
         xi = torch.zeros(len(pose), 6, dtype=torch.float64, device=pose.device, requires_grad=True)
         g = model(fixed, pp.se3(xi).Exp() @ pose, prior).gradient.double()

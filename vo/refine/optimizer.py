@@ -105,16 +105,19 @@ class State:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prior:
-    """A weak pull to a pose, E_0 = s^2 e^T L e with e = Log(T T_0^-1).
+    """A weak pull to a pose, E_0 = s^2 e^T L e with e = (t - R R_0^T t_0, vee(R R_0^T)).
+
+    e is Log(T T_0^-1) but for terms of second order, by far less work; vee(R) is the vector of
+    (R - R^T) / 2.
 
     s^2 is the mean cost of the points where the level begins, so that features may have any unit.
 
     Attributes:
-        T_0: (B,) SE3.
+        T_0: (B, 4, 4) float64.
         precision: (B, 6) diagonal of L, 1 / sigma^2 in scene units and radians.
     """
 
-    T_0: pp.LieTensor
+    T_0: Tensor
     precision: Tensor
 
     def scaled_to(self, equations: NormalEquations) -> Prior:
@@ -122,9 +125,14 @@ class Prior:
         mean = equations.energy / equations.weight.sum(1).clamp(min=1e-12)
         return Prior(self.T_0, self.precision * mean[:, None].double())
 
-    def added_to(self, equations: NormalEquations, pose: pp.LieTensor) -> NormalEquations:
-        """The equations with the pull; the Jacobian of Log is taken as the identity."""
-        error = (pose @ self.T_0.Inv()).Log().tensor()
+    def added_to(self, equations: NormalEquations, T: Tensor) -> NormalEquations:
+        """The equations at T (B, 4, 4) with the pull, whose Jacobian is taken as the identity."""
+        R = T[:, :3, :3] @ self.T_0[:, :3, :3].mT
+        shift = T[:, :3, 3] - (R @ self.T_0[:, :3, 3:])[..., 0]
+        vee = torch.stack(
+            [R[:, 2, 1] - R[:, 1, 2], R[:, 0, 2] - R[:, 2, 0], R[:, 1, 0] - R[:, 0, 1]], -1
+        )
+        error = torch.cat([shift, vee / 2], -1)
         pull = self.precision * error
         return replace(
             equations,
@@ -155,8 +163,9 @@ class PoseModel(nn.Module):
     ) -> NormalEquations:
         """Normal equations at ``pose``, or at the parameter."""
         pose = self.pose if pose is None else pose
-        equations = normal_equations(pair, pose.matrix(), self.kernel, self.backend)
-        return equations if prior is None else prior.added_to(equations, pose)
+        T = pose.matrix()
+        equations = normal_equations(pair, T, self.kernel, self.backend)
+        return equations if prior is None else prior.added_to(equations, T)
 
 
 class FeatureMetricLM(pp.optim.LevenbergMarquardt):
@@ -215,7 +224,7 @@ class FeatureMetricLM(pp.optim.LevenbergMarquardt):
         active = enough & torch.isfinite(equations.energy) & has_texture(equations)
         if prior is not None:
             prior = prior.scaled_to(equations)
-            equations = prior.added_to(equations, pose)
+            equations = prior.added_to(equations, pose.matrix())
         if damping is None:
             start = self.param_groups[0]["damping"]
             damping = torch.full_like(equations.energy, start, dtype=torch.float64)
@@ -275,4 +284,6 @@ def _choose_equations(mask: Tensor, a: NormalEquations, b: NormalEquations) -> N
         x, y = getattr(a, name), getattr(b, name)
         return torch.where(mask.view(-1, *[1] * (x.ndim - 1)), x, y)
 
+    if mask.all():
+        return a
     return NormalEquations(*map(pick, NormalEquations.__dataclass_fields__))

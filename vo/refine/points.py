@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,6 +27,7 @@ def feature_pair(
     source_confidence: bool,
     min_depth: float,
     static: Tensor | None = None,
+    median: Tensor | None = None,
 ) -> FeaturePair:
     """The data of one level.
 
@@ -40,6 +43,7 @@ def feature_pair(
         source_confidence: whether the source's confidence weighs as well.
         min_depth: see ``depth``.
         static: (B, 1, H, W) 1 where the scene stands still; None is everywhere.
+        median: (B,) median depth where it is known already.
     """
     height, width = target.features.shape[-2:]
     dtype = torch.float64 if target.features.dtype == torch.float64 else torch.float32
@@ -55,7 +59,8 @@ def feature_pair(
     x = (index % width - K[:, 0, 2, None]) / K[:, 0, 0, None]
     y = (index // width - K[:, 1, 2, None]) / K[:, 1, 1, None]
     points = torch.stack([x, y, torch.ones_like(x)], -1) * z.mT
-    median = median_depth(depth.to(dtype), min_depth)
+    if median is None:
+        median = median_depth(depth, min_depth)
     return FeaturePair(
         rows=feature_rows(f_s, c_s, derivative),
         size=(height, width),
@@ -68,6 +73,7 @@ def feature_pair(
     )
 
 
+@cache
 def drawn_pixels(pixels: int, num_points: int | None, seed: int, device: torch.device) -> Tensor:
     """Flat indices (N,) of pixels drawn without repetition, the same on every device."""
     if num_points is None or num_points >= pixels:
@@ -112,6 +118,8 @@ def clean(features: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
     0 * NaN is NaN, in gradients as well, so that a weight of 0 alone would not help.
     """
     bad = ~(torch.isfinite(features).all(1, keepdim=True) & torch.isfinite(confidence))
+    if not bad.any():
+        return features, confidence
     reach = F.max_pool2d(bad.to(features), 2 * FORBIDDEN_PX + 1, 1, FORBIDDEN_PX) > 0
     features = torch.where(torch.isfinite(features), features, 0.0)
     confidence = torch.where(torch.isfinite(confidence) & ~reach, confidence, 0.0)

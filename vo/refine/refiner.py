@@ -114,10 +114,12 @@ class PoseRefiner(nn.Module):
         _check(source, target, depth, K, T_init, len(self.config.iterations))
         with torch.autocast(depth.device.type, enabled=False):
             start, finite = _finite_pose(T_init)
+            median = median_depth(depth, self.config.min_depth)
             pairs = [
-                self._pair(s, t, depth, K, static) for s, t in zip(source, target, strict=True)
+                self._pair(s, t, depth, K, static, median)
+                for s, t in zip(source, target, strict=True)
             ]
-            median = median_depth(depth.detach().double(), self.config.min_depth)
+            median = median.double()
             # Only `unroll` keeps the iterations; the others attach their gradient at the end.
             keep = torch.is_grad_enabled() and self.config.backward == "unroll"
             with torch.set_grad_enabled(keep):
@@ -161,12 +163,22 @@ class PoseRefiner(nn.Module):
         depth: Tensor,
         K: Tensor,
         static: Tensor | None,
+        median: Tensor,
     ) -> FeaturePair:
         c = self.config
         return feature_pair(
-            source, target, depth, K, num_points=c.num_points, seed=c.seed, derivative=c.derivative,
-            source_confidence=c.source_confidence, min_depth=c.min_depth, static=static,
-        )  # fmt: skip
+            source,
+            target,
+            depth,
+            K,
+            num_points=c.num_points,
+            seed=c.seed,
+            derivative=c.derivative,
+            source_confidence=c.source_confidence,
+            min_depth=c.min_depth,
+            static=static,
+            median=median,
+        )
 
     def _prior(self, start: pp.LieTensor, median: Tensor) -> Prior | None:
         if not self.config.prior:
@@ -174,7 +186,7 @@ class PoseRefiner(nn.Module):
         sigma_t = self.config.prior_translation * median
         sigma_r = torch.full_like(median, math.radians(self.config.prior_rotation_deg))
         sigma = torch.stack([sigma_t] * 3 + [sigma_r] * 3, -1)
-        return Prior(start, sigma**-2)
+        return Prior(start.matrix(), sigma**-2)
 
     def _judge(
         self,
