@@ -40,8 +40,7 @@ class FeaturePair:
     """What one level of the pyramid gives to the alignment; real tensors of one dtype.
 
     Attributes:
-        rows: (B H W, R) source features, pixel by pixel: C values, and for central differences
-            their derivatives along u and v; the confidence of the pixel stands last.
+        rows: (B H W, C + 1) source features, pixel by pixel, and the pixel's confidence.
         size: (H, W) of the source features.
         target: (B, N, C) target features at the points.
         weight: (B, N) confidence of the target at the points, 0 where a point is not valid.
@@ -216,14 +215,9 @@ def robust(law: tuple[str, float], squared: Tensor) -> tuple[Tensor, Tensor]:
 Lookup = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def feature_rows(features: Tensor, confidence: Tensor, derivative: Derivative) -> Tensor:
+def feature_rows(features: Tensor, confidence: Tensor) -> Tensor:
     """Source features (B, C, H, W) and confidence (B, 1, H, W) as rows for `FeaturePair`."""
-    maps = [features]
-    if derivative == "central":
-        padded = F.pad(features, (1, 1, 1, 1), mode="replicate")
-        maps.append((padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2)
-        maps.append((padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2)
-    stacked = torch.cat([*maps, confidence], 1)
+    stacked = torch.cat([features, confidence], 1)
     # One pixel's values must lie side by side: for a single item reshape alone would give a view.
     return stacked.permute(0, 2, 3, 1).contiguous().view(-1, stacked.shape[1])
 
@@ -242,14 +236,15 @@ def feature_reductions(
     confidence of the source at the pixels.
     """
     index, weights = bilinear_taps(pixels, size)
-    channels = target.shape[-1]
-    found = lookup(rows, index, weights[0]).view(*target.shape[:2], -1)
+    shape, channels = target.shape[:2], target.shape[-1]
+    found = lookup(rows, index, weights[0]).view(*shape, -1)
     if derivative == "central":
-        f_u, f_v = found[..., channels : 2 * channels], found[..., 2 * channels : 3 * channels]
+        # Half the difference of the bilinear values one pixel ahead and one pixel behind.
+        half = torch.cat([weights[0], -weights[0]], 1) / 2
+        taps = [(torch.cat([index + step, index - step], 1), half) for step in (1, size[1])]
     else:
-        f_u, f_v = (
-            lookup(rows, index, w).view(*target.shape[:2], -1)[..., :channels] for w in weights[1:]
-        )
+        taps = [(index, w) for w in weights[1:]]
+    f_u, f_v = (lookup(rows, *tap).view(*shape, -1)[..., :channels] for tap in taps)
     r = found[..., :channels] - target
     products = ((f_u, f_u), (f_u, f_v), (f_v, f_v), (f_u, r), (f_v, r), (r, r))
     return (*((m * n).sum(-1) for m, n in products), found[..., -1])
@@ -260,13 +255,14 @@ def bilinear_taps(
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Rows (B N, 4) of the four pixels around each point, and their weights.
 
-    The weights (B N, 4) are those of the bilinear value and of its derivatives along u and v.
+    The weights (B N, 4) are those of the bilinear value and of its derivatives along u and v. The
+    four have a neighbour on every side for points that are MARGIN_PX inside.
     """
     height, width = size
     batch, n = pixels.shape[:2]
     u, v = pixels.reshape(-1, 2).unbind(-1)
-    u0 = u.detach().floor().clamp(0, width - 2)
-    v0 = v.detach().floor().clamp(0, height - 2)
+    u0 = u.detach().floor().clamp(1, width - 3)
+    v0 = v.detach().floor().clamp(1, height - 3)
     a, b = u - u0, v - v0
     item = torch.arange(batch, device=pixels.device).repeat_interleave(n)
     first = (item * height + v0.long()) * width + u0.long()
@@ -284,7 +280,7 @@ def bag_rows(rows: Tensor, index: Tensor, weights: Tensor) -> Tensor:
 
 def gather_rows(rows: Tensor, index: Tensor, weights: Tensor) -> Tensor:
     """The same in operations that the compiler fuses with what follows."""
-    return sum(rows[index[:, k]] * weights[:, k, None] for k in range(4))
+    return sum(rows[index[:, k]] * weights[:, k, None] for k in range(index.shape[1]))
 
 
 @cache

@@ -221,7 +221,7 @@ class FeatureMetricLM(pp.optim.LevenbergMarquardt):
         pose = self.pose_model.pose if pose is None else pose
         equations = self.pose_model(pair, pose)
         enough = (equations.weight > 0).double().mean(1) >= self.min_valid
-        active = enough & torch.isfinite(equations.energy) & has_texture(equations)
+        active = enough & torch.isfinite(equations.energy) & has_texture(equations, pair)
         if prior is not None:
             prior = prior.scaled_to(equations)
             equations = prior.added_to(equations, pose.matrix())
@@ -269,9 +269,13 @@ class FeatureMetricLM(pp.optim.LevenbergMarquardt):
         return damping if isinstance(damping, Tensor) else torch.full_like(state.damping, damping)
 
 
-def has_texture(equations: NormalEquations) -> Tensor:
-    """Whether the features change at all when the pose does, (B,) bool."""
-    return equations.hessian.diagonal(dim1=1, dim2=2).sum(1) > 0
+def has_texture(equations: NormalEquations, pair: FeaturePair) -> Tensor:
+    """Whether the features change with the pose by more than rounding errors, (B,) bool."""
+    with torch.no_grad():
+        change = equations.hessian.diagonal(dim1=1, dim2=2).sum(1)
+        motion = equations.motion.diagonal(dim1=1, dim2=2).sum(1)
+        size = (equations.weight * pair.target.square().sum(-1)).sum(1)
+        return change > 1e-11 * size * motion
 
 
 def choose(mask: Tensor, a: pp.LieTensor, b: pp.LieTensor) -> pp.LieTensor:

@@ -62,7 +62,7 @@ def feature_pair(
     if median is None:
         median = median_depth(depth, min_depth)
     return FeaturePair(
-        rows=feature_rows(f_s, c_s, derivative),
+        rows=feature_rows(f_s, c_s),
         size=(height, width),
         target=f_t.mT.contiguous(),
         weight=(c_t * known.to(dtype))[:, 0],

@@ -209,7 +209,7 @@ class PoseRefiner(nn.Module):
             reason = torch.zeros_like(states[-1].iterations)
             for fault, value in (  # the first of the list has the last word
                 (far, Reason.MOVED_TOO_FAR),
-                (~has_texture(before), Reason.NO_TEXTURE),
+                (~has_texture(before, pair), Reason.NO_TEXTURE),
                 (valid < config.min_valid, Reason.TOO_FEW_POINTS),
                 ((before.weight > 0).double().mean(1) < config.min_valid, Reason.TOO_FEW_POINTS),
                 (broken | ~torch.isfinite(move).all(1), Reason.NOT_FINITE),

@@ -5,11 +5,13 @@ import pytest
 import torch
 from feature_scene import disturbed, make_scene
 from torch.func import jacrev
+from torch.nn.functional import grid_sample
 
 from vo.refine import FeaturePair, feature_pair, normal_equations
 from vo.refine.energy import (
     bag_rows,
     bilinear_taps,
+    feature_reductions,
     feature_rows,
     gather_rows,
     pixel_jacobian,
@@ -100,19 +102,23 @@ def test_gradient_and_hessian_equal_autograd(kernel):
 def test_central_differences_are_those_of_the_interpolated_map():
     scene = make_scene(batch=2)
     features, confidence = scene.source[2].features, scene.source[2].confidence
-    rows = feature_rows(features, confidence, "central")
-    pixels = 3 + torch.rand(2, 50, 2, dtype=torch.float64) * 30
-    channels, size = features.shape[1], tuple(features.shape[-2:])
+    rows, size = feature_rows(features, confidence), tuple(features.shape[-2:])
+    last = torch.tensor([size[1] - 2.0, size[0] - 2.0], dtype=torch.float64)
+    inner = 2 + torch.rand(2, 50, 2, dtype=torch.float64) * (last - 3)
+    pixels = torch.cat([inner, torch.ones(2, 1, 2), last.expand(2, 1, 2)], 1)  # and both corners
+    target = torch.zeros(2, 52, features.shape[1], dtype=torch.float64)
 
     def value(at):
-        index, (weights, _, _) = bilinear_taps(at, size)
-        return bag_rows(rows, index, weights)
+        grid = 2 * at[:, None] / (torch.tensor(size[::-1]) - 1) - 1
+        return grid_sample(features, grid, align_corners=True)[:, :, 0].mT
 
-    for k, step in ((1, torch.tensor([1.0, 0.0])), (2, torch.tensor([0.0, 1.0]))):
-        expected = (value(pixels + step) - value(pixels - step))[:, :channels] / 2
-        assert torch.allclose(
-            value(pixels)[:, k * channels : (k + 1) * channels], expected, atol=1e-12
-        )
+    along = [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])]
+    f_u, f_v = ((value(pixels + step) - value(pixels - step)) / 2 for step in along)
+    found = feature_reductions(rows, target, pixels, size, "central", bag_rows)
+    r = value(pixels)
+    products = ((f_u, f_u), (f_u, f_v), (f_v, f_v), (f_u, r), (f_v, r), (r, r))
+    for mine, (m, n) in zip(found, products, strict=False):
+        assert torch.allclose(mine, (m * n).sum(-1), atol=1e-12)
 
 
 @pytest.mark.parametrize("kernel", KERNELS[1:], ids=str)
