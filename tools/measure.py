@@ -60,7 +60,11 @@ class Timing:
 
 
 def take_turns(
-    calls: Mapping[Key, Call], seconds: float, at_least: int = 3, at_most: int = 31
+    calls: Mapping[Key, Call],
+    seconds: float,
+    at_least: int = 3,
+    at_most: int = 31,
+    warm_up: bool = True,
 ) -> dict[Key, Timing]:
     """Time functions in turns.
 
@@ -69,14 +73,16 @@ def take_turns(
         seconds: no new round begins after so many, once there are enough.
         at_least: rounds whatever the time.
         at_most: rounds at most.
+        warm_up: call each once before; leave it out for what takes many seconds a call.
 
     Raises:
         ValueError: when there is nothing to do.
     """
     if not calls or not 1 <= at_least <= at_most:
         raise ValueError(f"{len(calls)} functions, {at_least} to {at_most} rounds")
-    for call in calls.values():
-        call()
+    if warm_up:
+        for call in calls.values():
+            call()
     found: dict[Key, list[float]] = {key: [] for key in calls}
     gc.collect()
     begin = time.perf_counter()
@@ -98,11 +104,17 @@ def peak_mb(call: Call) -> float:
         path = Path(folder) / "trace.json"
         profile.export_chrome_trace(str(path))
         events = json.loads(path.read_bytes())["traceEvents"]
-    memory = [(e["ts"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]"]
+    changes = [(e["ts"], e["args"]) for e in events if e.get("name") == "[memory]"]
+    # What was allocated before the call may be released in it, which is no credit.
+    live: dict[int, int] = {}
     now = most = 0
-    for _, size in sorted(memory, key=lambda event: event[0]):
-        now += size
-        most = max(most, now)
+    for _, change in sorted(changes, key=lambda event: event[0]):
+        if change["Bytes"] > 0:
+            live[change["Addr"]] = change["Bytes"]
+            now += change["Bytes"]
+            most = max(most, now)
+        else:
+            now -= live.pop(change["Addr"], 0)
     return most / 1e6
 
 

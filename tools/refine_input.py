@@ -132,7 +132,7 @@ def disturbed(
 
 def pose_errors(pose: pp.LieTensor, truth: pp.LieTensor) -> tuple[Tensor, Tensor]:
     """Error in metres and in degrees, (B,) each."""
-    error = pose.detach().matrix().double() @ truth.Inv().matrix()
+    error = pose.matrix().detach().double() @ truth.Inv().matrix()
     cosine = (error[:, :3, :3].diagonal(dim1=1, dim2=2).sum(-1) - 1) / 2
     return error[:, :3, 3].norm(dim=1), torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))
 

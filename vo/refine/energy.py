@@ -97,47 +97,40 @@ def normal_equations(
         kernel: a robust kernel of PyPose: Huber, PseudoHuber or Cauchy, over |r|^2; None is none.
         backend: ``compiled`` fuses look-up and reductions; the first call takes seconds.
     """
-    evaluate = _compiled() if backend == "compiled" else _evaluate
-    lookup = gather_rows if backend == "compiled" else bag_rows
+    compiled = backend == "compiled"
+    # Three pieces: compiled as one, the projection would be repeated for every channel.
+    see, compare, add_up = _compiled() if compiled else (project, feature_reductions, assemble)
+    lookup = gather_rows if compiled else bag_rows
     R, t = T_s_t[:, :3, :3].to(pair.points), T_s_t[:, :3, 3].to(pair.points)
-    tensors = (pair.rows, pair.target, pair.weight, pair.points, pair.K, pair.nearest)
-    return NormalEquations(
-        *evaluate(*tensors, R, t, pair.size, pair.derivative, robust_law(kernel), lookup)
-    )
+    seen, pixels, q = see(pair.points, pair.weight, pair.K, pair.nearest, R, t, pair.size)
+    found = compare(pair.rows, pair.target, pixels, pair.size, pair.derivative, lookup)
+    return NormalEquations(*add_up(seen, q, found, pair.weight, pair.K, robust_law(kernel)))
 
 
-def _evaluate(
-    rows: Tensor,
-    target: Tensor,
+def assemble(
+    seen: Tensor,
+    q: Tensor,
+    found: tuple[Tensor, ...],
     weight: Tensor,
-    points: Tensor,
     K: Tensor,
-    nearest: Tensor,
-    R: Tensor,
-    t: Tensor,
-    size: tuple[int, int],
-    derivative: Derivative,
     law: tuple[str, float],
-    lookup: Lookup,
 ) -> tuple[Tensor, ...]:
-    """The fields of `NormalEquations`, by tensors alone, so that it can be compiled as a whole."""
-    seen, pixels, q = project(points, weight, K, nearest, R, t, size)
-    a, b, c, p, s, squared, confidence = feature_reductions(
-        rows, target, pixels, size, derivative, lookup
-    )
+    """The fields of `NormalEquations` from what `project` and `feature_reductions` give."""
+    a, b, c, p, s, squared, confidence = found
     weight = torch.where(seen, weight * confidence, 0)
     rho, slope = robust(law, squared)
     w = weight * slope
     J_u, J_v = pixel_jacobian(q, K)
-    # P^T (G^T G) P with G^T G = [[a, b], [b, c]], and P^T (G^T r) with G^T r = (p, s).
-    wa, wb, wc = ((w * m)[:, None] for m in (a, b, c))
-    hessian = J_u @ (wa * J_u + wb * J_v).mT + J_v @ (wb * J_u + wc * J_v).mT
-    gradient = (J_u @ (w * p)[..., None] + J_v @ (w * s)[..., None]).squeeze(-1)
-    with torch.no_grad():
-        n = (weight > 0).to(weight)[:, None]
-        motion = (J_u @ (n * J_u).mT + J_v @ (n * J_v).mT) / n.sum(2, keepdim=True).clamp(min=1)
+    # P^T (G^T G) P with G^T G = [[a, b], [b, c]], and P^T (G^T r) with G^T r = (p, s): all sums
+    # over points, and over u and v, in one product with P^T, (6, 2 N).
+    a, b, c, p, s, n = (m[:, None] for m in (w * a, w * b, w * c, w * p, w * s, (weight > 0).to(w)))
+    beside_u = torch.cat([a * J_u + b * J_v, p, (n * J_u).detach()], 1)
+    beside_v = torch.cat([b * J_u + c * J_v, s, (n * J_v).detach()], 1)
+    sums = torch.cat([J_u, J_v], 2) @ torch.cat([beside_u, beside_v], 2).mT
+    hessian, gradient, motion = sums.split([6, 1, 6], -1)
+    motion = motion.detach() / n.sum(2, keepdim=True).clamp(min=1)
     cost = torch.where(seen, rho, 0)
-    return hessian, gradient, cost, weight, motion, torch.zeros_like(cost[:, 0])
+    return hessian, gradient[..., 0], cost, weight, motion, torch.zeros_like(cost[:, 0])
 
 
 def project(
@@ -280,9 +273,14 @@ def bag_rows(rows: Tensor, index: Tensor, weights: Tensor) -> Tensor:
 
 def gather_rows(rows: Tensor, index: Tensor, weights: Tensor) -> Tensor:
     """The same in operations that the compiler fuses with what follows."""
-    return sum(rows[index[:, k]] * weights[:, k, None] for k in range(index.shape[1]))
+    if index.shape[1] == 8:  # two squares of four, opposite weights: their difference first
+        ahead, behind = index.split(4, 1)
+        w = weights[:, :4]
+        return sum((rows[ahead[:, k]] - rows[behind[:, k]]) * w[:, k, None] for k in range(4))
+    return sum(rows[index[:, k]] * weights[:, k, None] for k in range(4))
 
 
 @cache
-def _compiled() -> Callable[..., tuple[Tensor, ...]]:
-    return torch.compile(_evaluate, dynamic=True, fullgraph=True)
+def _compiled() -> tuple[Callable[..., tuple[Tensor, ...]], ...]:
+    pieces = (project, feature_reductions, assemble)
+    return tuple(torch.compile(piece, dynamic=True, fullgraph=True) for piece in pieces)

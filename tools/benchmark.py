@@ -1,0 +1,241 @@
+"""``python -m vo.tools.benchmark``: what things cost, measured on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from vo.datasets.errors import InputError
+from vo.tools.console import console, print_table, run
+from vo.tools.pairs import pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
+    from vo.tools.refine_basin import Share
+    from vo.tools.refine_rows import Plan, Report, Row
+
+File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
+
+app = tyro.extras.SubcommandApp()
+app.command(pairs)
+
+
+def main() -> None:
+    """Entry point of ``python -m vo.tools.benchmark``."""
+    run(lambda: app.cli(prog="vo.tools.benchmark", description="Measure what things cost."))
+
+
+@app.command(name="refine")
+def refine(
+    quick: bool = False,
+    json_file: Annotated[Path | None, tyro.conf.arg(name="json", metavar="FILE")] = None,
+    plot: File = None,
+    eager_only: bool = False,
+    threads: int | None = None,
+) -> None:
+    """Time, memory and basin of convergence of the pose refinement, beside other ways.
+
+    Everything that is compared runs in turns in this process. The full benchmark takes about eight
+    minutes on two cores that are otherwise idle, and takes pairs of the rendered street, which is
+    rendered first where it is missing. The name of a ratio says what is over what.
+
+    Example: python -m vo.tools.benchmark refine --quick --json refine.json
+
+    Args:
+        quick: one batch size and width of features, in about 90 seconds, without the basin.
+        json_file: file for machine, rows and ratios.
+        plot: file (.png) for a plot of the basin, which is then measured even when quick.
+        eager_only: leave out compiled code, which needs a C++ compiler and a minute to compile.
+        threads: of PyTorch; its own choice when not given. One is steadier where others compute.
+    """
+    _check_flags(json_file, plot, eager_only, threads)
+    _prepare(threads)
+    from vo.tools.refine_benchmark import measure_all
+
+    machine = _machine()
+    console.print(", ".join(f"{key} {value}" for key, value in machine.items()), soft_wrap=True)
+    with console.status("") as status:
+        reports = list(measure_all(_plan(quick, eager_only), lambda what: status.update(what)))
+        shares = []
+        if plot is not None or not quick:
+            status.update("basin of convergence")
+            shares = _basin(quick, plot)
+    _print(reports, shares)
+    if json_file is not None:
+        _write(json_file, machine, reports, shares)
+
+
+def _check_flags(
+    json_file: Path | None, plot: Path | None, eager_only: bool, threads: int | None
+) -> None:
+    """Say at once what would be found out after minutes."""
+    for flag, path in (("--json", json_file), ("--plot", plot)):
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            problem = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+            raise InputError(f"{flag} {path}", problem, "give a file in an existing folder")
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise InputError(f"--plot {plot}", "is no .png", "give a name that ends in .png")
+    if threads is not None and threads < 1:
+        raise InputError("--threads", f"is {threads}", "give 1 or more")
+    compilers = (os.environ.get("CXX") or "g++", "clang++")
+    if not eager_only and not any(map(shutil.which, compilers)):
+        problem = f"compiled code needs a C++ compiler, and there is no {' or '.join(compilers)}"
+        raise InputError("PATH", problem, "install one, or add --eager-only")
+
+
+def _prepare(threads: int | None) -> None:
+    """Load PyTorch as the measurements want it."""
+    # What counts memory would else report its own start and stop.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def _plan(quick: bool, eager_only: bool) -> Plan:
+    from vo.tools.refine_rows import Plan
+
+    backends = ("eager",) if eager_only else ("eager", "compiled")
+    if not quick:
+        return Plan(backends=backends, training_backends=backends)
+    return Plan(
+        seconds=2.0, rounds=2, batches=(1,), channels=(16,), training_batches=(8,),
+        backends=backends, training_backends=("eager",),
+        dense_backwards=("unroll",), step_batch=2,
+    )  # fmt: skip
+
+
+def _basin(quick: bool, plot: Path | None) -> list[Share]:
+    from vo.tools.refine_basin import basin, draw_basin, street_pairs
+
+    shares = basin(street_pairs(12 if quick else 48))
+    if plot is not None:
+        from vo.atomic import write_atomically
+
+        write_atomically(plot, draw_basin(shares))
+    return shares
+
+
+def _machine() -> dict[str, Any]:
+    """What the numbers depend on."""
+    import pypose
+    import torch
+
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "torch": torch.__version__,
+        "pypose": pypose.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _print(reports: Iterable[Report], shares: list[Share]) -> None:
+    reports = list(reports)
+    print_table(_row_table([row for report in reports for row in report.rows]))
+    ratios = {name: ratio for report in reports for name, ratio in report.ratios.items()}
+    print_table(_ratio_table(ratios))
+    if shares:
+        print_table(_basin_table(shares))
+
+
+def _row_table(rows: list[Row]) -> Table:
+    table = _new_table(("task", "method", "backend", "variant"))
+    for title in (
+        "B",
+        "C",
+        "points",
+        "ms",
+        "fastest",
+        "rounds",
+        "MB",
+        "iterations",
+        "off m",
+        "off deg",
+    ):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        s = row.setting
+        table.add_row(
+            s.task, s.method, s.backend, s.variant, str(s.batch), str(s.channels or "-"),
+            "all" if s.points is None else str(s.points), _number(row.ms), _number(row.fastest_ms),
+            str(row.rounds), _number(row.peak_mb), _number(row.iterations),
+            _number(row.error_m, 4), _number(row.error_deg, 4),
+        )  # fmt: skip
+    return table
+
+
+def _ratio_table(ratios: dict[str, float]) -> Table:
+    table = _new_table(("ratio",))
+    table.add_column("", justify="right", no_wrap=True)
+    for name, ratio in ratios.items():
+        table.add_row(name, _number(ratio, 2))
+    return table
+
+
+def _basin_table(shares: list[Share]) -> Table:
+    table = _new_table(("derivative",))
+    for title in ("start m", "start deg", "pairs", "share", "median m", "median deg"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for s in shares:
+        table.add_row(
+            s.derivative, f"{s.off_m:g}", f"{s.off_deg:g}", str(s.pairs), f"{s.share:.2f}",
+            f"{s.median_m:.4f}", f"{s.median_deg:.4f}",
+        )  # fmt: skip
+    return table
+
+
+def _new_table(titles: tuple[str, ...]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _write(path: Path, machine: dict[str, Any], reports: list[Report], shares: list[Share]) -> None:
+    from vo.atomic import write_atomically
+
+    content = {
+        "machine": machine,
+        "rows": [
+            asdict(row.setting) | {k: v for k, v in asdict(row).items() if k != "setting"}
+            for report in reports
+            for row in report.rows
+        ],
+        "ratios": {name: ratio for report in reports for name, ratio in report.ratios.items()},
+        "basin": [asdict(share) for share in shares],
+    }
+    write_atomically(path, json.dumps(content, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
