@@ -282,5 +282,16 @@ def gather_rows(rows: Tensor, index: Tensor, weights: Tensor) -> Tensor:
 
 @cache
 def _compiled() -> tuple[Callable[..., tuple[Tensor, ...]], ...]:
-    pieces = (project, feature_reductions, assemble)
-    return tuple(torch.compile(piece, dynamic=True, fullgraph=True) for piece in pieces)
+    return tuple(_compile(piece) for piece in (project, feature_reductions, assemble))
+
+
+def _compile(piece: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, ...]]:
+    compiled = torch.compile(piece, dynamic=True, fullgraph=True)
+
+    def call(*arguments: object) -> tuple[Tensor, ...]:
+        # One batch or many, with gradients to this or to that, dense or not: each is compiled by
+        # itself, and a process that trains and validates needs more than the usual eight.
+        with torch.compiler.config.patch(recompile_limit=64):
+            return compiled(*arguments)
+
+    return call

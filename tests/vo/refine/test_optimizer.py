@@ -6,10 +6,10 @@ import pypose as pp
 import pytest
 import torch
 from feature_scene import disturbed, errors, make_scene
-from torch import nn
 
 from vo.refine import Adaptive, FeatureMetricLM, PoseModel, feature_pair
 from vo.refine.optimizer import accepts, damped_step
+from vo.tools.refine_baselines import CompressedModel
 
 
 def pair_of(scene, source_confidence=False, level=2):
@@ -17,43 +17,6 @@ def pair_of(scene, source_confidence=False, level=2):
         scene.source[level], scene.target[level], scene.depth, scene.K, num_points=None, seed=0,
         derivative="central", source_confidence=source_confidence, min_depth=1e-3,
     )  # fmt: skip
-
-
-class Compressed(torch.autograd.Function):
-    """Seven residuals that stand for all of one item: [L^-1 g, sqrt(E - |L^-1 g|^2)], H = L L^T.
-
-    Their Jacobian by the left perturbation is [L^T; 0], so that J^T J = H, J^T R = g, |R|^2 = E.
-    """
-
-    @staticmethod
-    def forward(ctx, tangent, equations):
-        L = torch.linalg.cholesky(equations.hessian)
-        r = torch.linalg.solve_triangular(L, equations.gradient[..., None], upper=False)[..., 0]
-        rest = (equations.energy - (r * r).sum(-1)).clamp(min=0).sqrt()
-        ctx.save_for_backward(L)
-        return torch.cat([r, rest[:, None]], -1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (L,) = ctx.saved_tensors
-        tangent = (L @ grad[:, :6, None])[..., 0]
-        # PyPose keeps the tangent in the first six of a pose's seven numbers.
-        return torch.cat([tangent, torch.zeros_like(tangent[:, :1])], -1), None
-
-
-class CompressedModel(nn.Module):
-    """What stock `pp.optim.LM` optimizes in the reference test."""
-
-    def __init__(self, pose, pair, kernel):
-        super().__init__()
-        self.pose = pp.Parameter(pose.clone())
-        self.energy = [PoseModel(pose, kernel)]  # in a list: its pose is no parameter of this model
-        self.pair = pair
-
-    def forward(self, _):
-        with torch.no_grad():
-            equations = self.energy[0](self.pair, pp.SE3(self.pose.tensor().detach()))
-        return Compressed.apply(self.pose.tensor(), equations)
 
 
 @pytest.mark.parametrize("kernel", [None, pp.optim.kernel.Cauchy(1.0)], ids=["none", "cauchy"])
