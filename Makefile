@@ -21,6 +21,7 @@ lint: setup $(LINKS)
 setup: $(STAMP)
 
 # The environment is stale when its packages are declared anew, or when it has been moved.
+$(shell grep -qs '^#!$(CURDIR)/$(BIN)/' $(BIN)/pip || rm -f $(STAMP))
 $(STAMP): pyproject.toml constraints.txt tools/setup.sh
 	sh tools/setup.sh "$(PYTHON)" "$(VENV)"
 	touch $@

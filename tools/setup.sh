@@ -30,9 +30,9 @@ if [ -n "$missing" ]; then
 fi
 
 # An environment that does not start, or that lies elsewhere than where it was made, is made anew.
-home=$("$venv/bin/python" -c 'import sys; print(sys.prefix)' 2>/dev/null || true)
-script=$(sed -n '1s/^#!//p' "$venv/bin/pip" 2>/dev/null || true)
-if [ -z "$home" ] || [ ! -x "$script" ] || [ ! "$script" -ef "$venv/bin/python" ]; then
+made_for=$(sed -n '1s/^#!\(.*\)\/[^/]*$/\1/p' "$venv/bin/pip" 2>/dev/null || true)
+lies_in=$(cd "$venv/bin" 2>/dev/null && pwd || true)
+if [ -z "$lies_in" ] || [ "$made_for" != "$lies_in" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
     rm -rf "$venv"
     "$python" -m venv "$venv" || fail "$python cannot make $venv; install its venv package"
 fi
