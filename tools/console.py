@@ -22,10 +22,14 @@ INTERRUPTED = 130
 
 def print_table(table: Table) -> None:
     """Print a table as wide as it is: cut-off numbers would be wrong numbers."""
+    Console(width=table_width(table), highlight=False).print(table, crop=False)
+
+
+def table_width(table: Table) -> int:
+    """Columns that a table takes when nothing in it is folded."""
     from rich.measure import Measurement
 
-    width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-    Console(width=width, highlight=False).print(table, crop=False)
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum
 
 
 def run(command: Callable[[], int | None]) -> NoReturn:

@@ -12,7 +12,7 @@ import tyro
 
 from vo.datasets.errors import InputError
 from vo.protocol import Alignment, Match
-from vo.tools.console import console, run
+from vo.tools.console import console, run, table_width
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -127,10 +127,9 @@ def _names(paths: tuple[Path, ...]) -> dict[str, Path]:
 def _print(scores: dict[str, Scores]) -> None:
     """Print the table: in a pipe as wide as it is, in a terminal with long names folded."""
     from rich.console import Console
-    from rich.measure import Measurement
 
     table = _table(scores)
-    width = Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+    width = table_width(table)
     if console.is_terminal:
         spare = max(len(name) for name in scores) - SHORTEST_NAME
         width = min(width, max(console.width, width - max(spare, 0)))

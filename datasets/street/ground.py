@@ -92,6 +92,10 @@ class Land:
         self.low = known[:, :2].min(axis=0) - 160.0
         self.high = known[:, :2].max(axis=0) + 160.0
 
+    def distance(self, xy: Array) -> Array:
+        """Distance from points (..., 2) to the nearest centreline of a street, metres."""
+        return self._tree.query(xy)[0]
+
     def height(self, xy: Array) -> Array:
         """Height above the world's zero at points (..., 2), metres."""
         distance, nearest = self._tree.query(xy, k=4)

@@ -107,7 +107,7 @@ def make_road(rng: np.random.Generator, length: float) -> Road:
 
 def _draw_curvature(rng: np.random.Generator, length: float) -> tuple[Array, Array]:
     """Curvature of every sample, and where the junction turns lie."""
-    pieces, turns, at = [_straight(rng.uniform(60, 90))], [], 0.0
+    pieces, turns = [_straight(rng.uniform(60, 90))], []
     at = len(pieces[0]) * STEP_M
     while at < length:
         kind = rng.choice(["turn", "bend", "chicane"], p=[0.5, 0.35, 0.15])

@@ -181,7 +181,7 @@ def _house_row(
     stretch: tuple[float, float], edge: float,
 ) -> None:  # fmt: skip
     """One side of a street: rows of town houses, detached houses with gardens, and gaps."""
-    s, urban, change = stretch[0], bool(rng.random() < 0.6), 0.0
+    s, urban = stretch[0], bool(rng.random() < 0.6)
     change = s + rng.uniform(60, 160)
     while s < stretch[1]:
         if s > change:
@@ -309,7 +309,7 @@ def _put_on_pavement(site: _Site, rng: np.random.Generator, kind: str, s: float,
 def _plant_land(site: _Site, rng: np.random.Generator) -> None:
     """Trees and further houses behind the first row."""
     xy = rng.uniform(site.land.low, site.land.high, (4000, 2))
-    distance, _ = site.land._tree.query(xy)
+    distance = site.land.distance(xy)
     near = (distance > 13) & (distance < 85)
     xy = xy[near][: int(1.3 * site.road.length)]
     at = np.concatenate([xy, site.land.height(xy)[:, None]], axis=1)
