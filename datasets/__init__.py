@@ -25,14 +25,16 @@ def open_sequence(
     """Open a drive, whatever it is stored as. Reads no pixels but those of the first image.
 
     Args:
-        data: a folder in the layout of KITTI Odometry, TUM RGB-D or 7-Scenes, a folder of images,
-            a video file, or a folder with several of one of these; None is the street, which is
-            rendered where it is not yet there.
-        seq: name of the sequence, for example ``09``; None where there is only one.
+        data: a folder in the layout of KITTI Odometry, KITTI raw, TUM RGB-D or 7-Scenes, a folder
+            of images, a video file, or a folder with several of one of these; None is the street,
+            which is rendered where it is not yet there.
+        seq: name of the sequence, for example ``09`` or ``2011_09_26_drive_0052_sync``, which
+            ``0052`` stands for where no other drive has that number; None where there is only one.
         size: (width, height) that images, depth and camera are resized to; None leaves them.
         intrinsics: ``fx,fy,cx,cy[,width,height]`` or the path of a camera file, in pixels; four
             numbers belong to the images as they lie on disk.
-        camera: ``image_0`` to ``image_3`` of KITTI; None is image_2, or the first that is there.
+        camera: ``image_0`` to ``image_3`` of KITTI Odometry, ``image_00`` to ``image_03`` of KITTI
+            raw; None is the left colour camera, or the first that is there.
         stride: step between frames.
         start: first frame, from 0.
         end: frame after the last one; None is the length.
@@ -79,6 +81,10 @@ def _open_data(
         from vo.datasets.kitti_odometry import open_kitti_odometry
 
         return open_kitti_odometry(place, camera)
+    if found.kind == "kitti_raw":
+        from vo.datasets.kitti_raw import open_kitti_raw
+
+        return open_kitti_raw(place, camera)
     if found.kind == "tum":
         from vo.datasets.tum import open_tum
 
@@ -121,10 +127,11 @@ def _refuse_flags(
     """A flag that would have no effect is a misunderstanding."""
     from vo.datasets.errors import InputError
 
-    if camera is not None and found.kind != "kitti":
+    calibration = {"kitti": "calib.txt", "kitti_raw": "calib_cam_to_cam.txt"}.get(found.kind)
+    if camera is not None and calibration is None:
         raise InputError("--camera", f"{found.data} has a single camera", "leave the flag out")
-    if intrinsics is not None and found.kind == "kitti":
+    if intrinsics is not None and calibration is not None:
         problem = f"{found.data} has its own calibration"
-        raise InputError("--intrinsics", problem, "leave the flag out, or edit its calib.txt")
+        raise InputError("--intrinsics", problem, f"leave the flag out, or edit its {calibration}")
     if fps is not None and found.kind != "images":
         raise InputError("--fps", f"{found.data} has its own times", "leave the flag out")

@@ -2,55 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from vo.datasets import folder as image_folder
-from vo.datasets import kitti_odometry, seven_scenes, tum, video
+from vo.datasets import kitti_odometry, kitti_raw, seven_scenes, tum, video
 from vo.datasets.camera import Array, find_camera
+from vo.datasets.check_report import Problem, Progress, Report, Size, digest_of
 from vo.datasets.errors import InputError
 from vo.datasets.images import DepthFormat, list_images, read_depth, read_image, read_mask
-from vo.datasets.layout import Kind, recognise
+from vo.datasets.layout import Found, Kind, recognise
 from vo.datasets.poses import read_kitti_poses, read_tum_poses
 from vo.datasets.recording import missing_numbers
 from vo.datasets.text import check_increasing, read_times
-
-Progress = Callable[[str, int, int], None]
-Size = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        where: file or folder.
-        what: what is wrong with it.
-        severity: an ``error`` keeps the sequence from being read; a ``warning`` does not.
-    """
-
-    where: str
-    what: str
-    severity: Literal["error", "warning"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """What was seen of one image: its size and digest, or why it cannot be read."""
-
-    path: Path
-    size: Size | None
-    digest: bytes
-    error: InputError | None
 
 
 def check_data(
@@ -80,81 +46,20 @@ def check_data(
     """
     found = recognise(data)
     places = found.sequences if seq is None else dict([found.choose(seq)])
-    report = _Report(workers, progress or (lambda where, done, total: None))
-    if found.kind == "kitti" and seq is None:
-        _check_strays(report, found.data)
+    report = Report(workers, progress or (lambda where, done, total: None))
+    if seq is None:
+        _check_strays(report, found)
     for place in places.values():
         with report.collect():
             _check_sequence(report, found.kind, place)
     return report.problems
 
 
-class _Report:
-    """The problems found so far, and how images are read."""
-
-    def __init__(self, workers: int, progress: Progress) -> None:
-        self.problems: list[Problem] = []
-        self.workers = workers
-        self.progress = progress
-
-    def error(self, where: Path, what: str) -> None:
-        self.problems.append(Problem(str(where), what, "error"))
-
-    def warn(self, where: Path, what: str) -> None:
-        self.problems.append(Problem(str(where), what, "warning"))
-
-    @contextmanager
-    def collect(self) -> Iterator[None]:
-        """Note what would have stopped a reader here, and go on after the block."""
-        try:
-            yield
-        except InputError as error:
-            self.problems.append(Problem(error.where, error.problem, "error"))
-
-    def scan(self, paths: list[Path], read: Callable[[Path], Array]) -> list[_Picture]:
-        """Read images with several threads, in order, and note those that cannot be read."""
-        pool = ThreadPoolExecutor(self.workers)
-        pictures: list[_Picture] = []
-        try:
-            for picture in pool.map(lambda path: _look(path, read), paths):
-                pictures.append(picture)
-                if picture.error is not None:
-                    self.error(picture.path, picture.error.problem)
-                self.progress(str(picture.path.parent), len(pictures), len(paths))
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-        return pictures
-
-    def compare(self, pictures: list[_Picture], size: Size | None = None) -> Size | None:
-        """Note sizes that differ from ``size``, or from that of most; returns the size."""
-        sizes = Counter(p.size for p in pictures if p.size is not None)
-        if not sizes:
-            return size
-        usual = size or sizes.most_common(1)[0][0]
-        for picture in pictures:
-            if picture.size not in (None, usual):
-                problem = f"has {_pixels(picture.size)} pixels, the others have {_pixels(usual)}"
-                self.error(picture.path, problem)
-        return usual
-
-    def repeats(self, pictures: list[_Picture]) -> None:
-        """Note frames with exactly the pixels of the frame before."""
-        for before, picture in pairwise(pictures):
-            if picture.error is None and picture.digest == before.digest:
-                self.warn(picture.path, f"repeats {before.path.name} exactly")
-
-    def gaps(self, where: Path, numbers: Array) -> None:
-        """Note runs of numbers that are missing between the first and the last."""
-        for a, b in pairwise(numbers.tolist()):
-            if b == a + 2:
-                self.error(where, f"frame {a + 1} is missing")
-            elif b > a + 2:
-                self.error(where, f"frames {a + 1} to {b - 1} are missing ({b - a - 1})")
-
-
-def _check_sequence(report: _Report, kind: Kind, place: Path) -> None:
+def _check_sequence(report: Report, kind: Kind, place: Path) -> None:
     if kind == "kitti":
         _check_kitti(report, place)
+    elif kind == "kitti_raw":
+        _check_kitti_raw(report, place)
     elif kind == "tum":
         _check_tum(report, place)
     elif kind == "7scenes":
@@ -165,32 +70,26 @@ def _check_sequence(report: _Report, kind: Kind, place: Path) -> None:
         _check_folder(report, place)
 
 
-def _check_strays(report: _Report, data: Path) -> None:
-    parent = data / "sequences"
-    known = kitti_odometry.find_sequences(data)
-    for child in sorted(parent.iterdir()) if parent.is_dir() else []:
-        if child.is_dir() and child.name not in known:
-            report.warn(child, "holds neither calib.txt nor images, and is no sequence")
+def _check_strays(report: Report, found: Found) -> None:
+    """Note folders that stand where sequences do and are none."""
+    known, parent = found.sequences, found.data / "sequences"
+    if found.kind == "kitti" and parent.is_dir():
+        for child in sorted(parent.iterdir()):
+            if child.is_dir() and child.name not in known:
+                report.warn(child, "holds neither calib.txt nor images, and is no sequence")
+    if found.kind == "kitti_raw":
+        for drive in kitti_raw.drive_folders(found.data):
+            if drive.name not in known:
+                report.warn(drive, "holds no image_00 to image_03, and is no sequence")
 
 
-def _check_kitti(report: _Report, place: Path) -> None:
+def _check_kitti(report: Report, place: Path) -> None:
     cameras = sorted(kitti_odometry.cameras_in(place))
     if not cameras:
         report.error(place, "holds no image_0, image_1, image_2 or image_3")
-    lists: list[kitti_odometry.Images] = []
-    size = None
-    for name in cameras:
-        with report.collect():
-            images = kitti_odometry.list_frames(place / name)
-            lists.append(images)
-            report.gaps(images.folder, images.numbers)
-            pictures = report.scan(list(images.paths), read_image)
-            size = report.compare(pictures)
-            report.repeats(pictures)
-    for images in lists[1:]:
-        first = lists[0]
-        if images.numbers[[0, -1]].tolist() != first.numbers[[0, -1]].tolist():
-            report.error(images.folder, f"{_span(images)}, but {first.folder.name} {_span(first)}")
+    lists, size = _check_cameras(
+        report, cameras, lambda name: kitti_odometry.list_frames(place / name)
+    )
     with report.collect():
         calibration = kitti_odometry.read_calibration(place / "calib.txt")
         for name in cameras:
@@ -203,7 +102,33 @@ def _check_kitti(report: _Report, place: Path) -> None:
         _check_kitti_extras(report, place, numbers, size)
 
 
-def _check_kitti_counts(report: _Report, place: Path, numbers: Array) -> None:
+def _check_cameras(
+    report: Report,
+    cameras: list[str],
+    read: Callable[[str], kitti_odometry.Images],
+    *,
+    gaps_allowed: bool = False,
+) -> tuple[list[kitti_odometry.Images], Size | None]:
+    """Read all images of all cameras of one drive; the lists that there are, and the last size."""
+    lists: list[kitti_odometry.Images] = []
+    size = None
+    for name in cameras:
+        with report.collect():
+            images = read(name)
+            lists.append(images)
+            report.gaps(images.folder, images.numbers, allowed=gaps_allowed)
+            pictures = report.scan(list(images.paths), read_image)
+            size = report.compare(pictures)
+            report.repeats(pictures)
+    note = report.warn if gaps_allowed else report.error
+    for images in lists[1:]:
+        first = lists[0]
+        if images.numbers[[0, -1]].tolist() != first.numbers[[0, -1]].tolist():
+            note(images.folder, f"{_span(images)}, but {first.folder.name} {_span(first)}")
+    return lists, size
+
+
+def _check_kitti_counts(report: Report, place: Path, numbers: Array) -> None:
     last, times = int(numbers[-1]), place / "times.txt"
     with report.collect():
         kitti_odometry.read_frame_times(times, numbers)
@@ -219,7 +144,7 @@ def _check_kitti_counts(report: _Report, place: Path, numbers: Array) -> None:
                 report.warn(poses, f"has {count} poses, the images end at frame {last}")
 
 
-def _check_kitti_extras(report: _Report, place: Path, numbers: Array, size: Size | None) -> None:
+def _check_kitti_extras(report: Report, place: Path, numbers: Array, size: Size | None) -> None:
     def depth(path: Path) -> Array:
         return read_depth(path, kitti_odometry.DEPTH_FORMAT)
 
@@ -232,7 +157,34 @@ def _check_kitti_extras(report: _Report, place: Path, numbers: Array, size: Size
                 report.warn(place / name, f"{len(missing)} of {len(numbers)} frames have no image")
 
 
-def _check_tum(report: _Report, place: Path) -> None:
+def _check_kitti_raw(report: Report, place: Path) -> None:
+    cameras = sorted(kitti_raw.cameras_in(place))
+    lists, size = _check_cameras(
+        report, cameras, lambda name: kitti_raw.read_images(place, name), gaps_allowed=True
+    )
+    for images in lists:
+        times = images.folder / "timestamps.txt"
+        if not times.is_file():
+            report.warn(times, f"no such file; times are taken from {kitti_raw.RATE_HZ:g} Hz")
+        with report.collect():
+            kitti_raw.read_frame_times(times, images.numbers)
+    with report.collect():
+        calibration = kitti_raw.read_calibration(kitti_raw.calibration_file(place))
+        for name in cameras:
+            with report.collect():
+                calibration.baseline_m(name)
+                calibration.T_c0_c(name)
+                if size is not None:
+                    calibration.camera(name, *size)
+        if lists and kitti_raw.packets_folder(place).is_dir():
+            numbers = max((images.numbers for images in lists), key=len)
+            kitti_raw.read_frame_poses(place, numbers, calibration)
+            if lacking := kitti_raw.missing_for_poses(place, calibration):
+                packets = kitti_raw.packets_folder(place)
+                report.warn(packets, f"gives no true poses without {', '.join(lacking)}")
+
+
+def _check_tum(report: Report, place: Path) -> None:
     rgb = tum.read_index(place / "rgb.txt")
     size = _check_index(report, rgb, read_image)
     with report.collect():
@@ -254,7 +206,7 @@ def _check_tum(report: _Report, place: Path) -> None:
 
 
 def _check_index(
-    report: _Report, index: tum.Index, read: Callable[[Path], Array], size: Size | None = None
+    report: Report, index: tum.Index, read: Callable[[Path], Array], size: Size | None = None
 ) -> Size | None:
     with report.collect():
         check_increasing(index.timestamps, index.path)
@@ -267,7 +219,7 @@ def _check_index(
     return report.compare(pictures, size)
 
 
-def _check_seven_scenes(report: _Report, place: Path) -> None:
+def _check_seven_scenes(report: Report, place: Path) -> None:
     files = seven_scenes.list_files(place)
     numbers = sorted(files.color)
     report.gaps(place, np.array(numbers))
@@ -291,7 +243,7 @@ def _check_seven_scenes(report: _Report, place: Path) -> None:
             seven_scenes.find_scene_camera(place, None, size)
 
 
-def _check_folder(report: _Report, place: Path) -> None:
+def _check_folder(report: Report, place: Path) -> None:
     paths = list_images(place)
     pictures = report.scan(paths, read_image)
     size = report.compare(pictures)
@@ -307,7 +259,7 @@ def _check_folder(report: _Report, place: Path) -> None:
         image_folder.read_folder_poses(place, len(paths))
 
 
-def _check_video(report: _Report, place: Path) -> None:
+def _check_video(report: Report, place: Path) -> None:
     decoder = video.Decoder(place, video.read_index(place))
     decoder.check_order()
     count, size, before = len(decoder.index.pts), None, b""
@@ -321,7 +273,7 @@ def _check_video(report: _Report, place: Path) -> None:
             bad.append(i)
             before = b""
             continue
-        digest = _digest(image)
+        digest = digest_of(image)
         if digest == before:
             report.warn(place, f"frame {i} repeats frame {i - 1} exactly")
         before, size = digest, (image.shape[1], image.shape[0])
@@ -331,7 +283,7 @@ def _check_video(report: _Report, place: Path) -> None:
     _check_camera(report, video.camera_files(place), size, place)
 
 
-def _check_camera(report: _Report, files: list[Path], size: Size | None, place: Path) -> None:
+def _check_camera(report: Report, files: list[Path], size: Size | None, place: Path) -> None:
     if not any(path.is_file() for path in files):
         report.warn(place, "has no camera file beside it; reading it needs --intrinsics")
     elif size is not None:
@@ -339,26 +291,8 @@ def _check_camera(report: _Report, files: list[Path], size: Size | None, place: 
             find_camera(None, files, size, place)
 
 
-def _look(path: Path, read: Callable[[Path], Array]) -> _Picture:
-    try:
-        image = read(path)
-    except InputError as error:
-        return _Picture(path, None, b"", error)
-    except OSError as error:
-        return _Picture(path, None, b"", InputError(path, error.strerror or str(error)))
-    return _Picture(path, (image.shape[1], image.shape[0]), _digest(image), None)
-
-
-def _digest(image: Array) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest()
-
-
 def _depth_reader(depth_format: DepthFormat) -> Callable[[Path], Array]:
     return lambda path: read_depth(path, depth_format)
-
-
-def _pixels(size: Size | None) -> str:
-    return "no" if size is None else f"{size[0]}x{size[1]}"
 
 
 def _span(images: kitti_odometry.Images) -> str:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vo.datasets import folder, kitti_odometry, seven_scenes, tum, video
+from vo.datasets import folder, kitti_odometry, kitti_raw, seven_scenes, tum, video
 from vo.datasets.errors import InputError
 from vo.datasets.text import few
 
-Kind = Literal["kitti", "tum", "7scenes", "video", "images"]
+Kind = Literal["kitti", "kitti_raw", "tum", "7scenes", "video", "images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,29 +31,31 @@ class Found:
     def choose(self, seq: str | None) -> tuple[str, Path]:
         """Name and place of one sequence: the one asked for, or the only one.
 
-        ``9`` finds ``09``.
+        ``9`` finds ``09``, and ``0052`` or ``52`` the drive ``2011_09_26_drive_0052_sync``.
 
         Raises:
-            InputError: when it is not there, or when there are several and none is asked for;
-                both list the names.
+            InputError: when it is not there, when there are several and none is asked for, and
+                when a number stands for several; all list the names.
         """
         names = list(self.sequences)
         if seq is None and len(names) > 1:
             remedy = f"choose one with --seq: {few(names, 30)}"
             raise InputError(self.data, f"holds {len(names)} sequences", remedy)
-        name = names[0] if seq is None else self._named(seq)
-        if name is None:
+        meant = names if seq is None else self._named(seq)
+        if not meant:
             remedy = f"it holds {few(names, 30)}"
             raise InputError("--seq", f"there is no sequence {seq!r} in {self.data}", remedy)
-        return name, self.sequences[name]
+        if len(meant) > 1:
+            problem = f"{seq!r} stands for {len(meant)} sequences in {self.data}"
+            raise InputError("--seq", problem, f"give the whole name: {few(meant, 30)}")
+        return meant[0], self.sequences[meant[0]]
 
-    def _named(self, seq: str) -> str | None:
+    def _named(self, seq: str) -> list[str]:
         if seq in self.sequences:
-            return seq
-        if seq.isascii() and seq.isdigit():
-            same = (n for n in self.sequences if n.isascii() and n.isdigit() and int(n) == int(seq))
-            return next(same, None)
-        return None
+            return [seq]
+        if not (seq.isascii() and seq.isdigit()):
+            return []
+        return [name for name in self.sequences if _number(name) == int(seq)]
 
 
 def recognise(data: str | Path) -> Found:
@@ -72,6 +74,8 @@ def recognise(data: str | Path) -> Found:
     kind: Kind
     if found := kitti_odometry.find_sequences(path):
         kind = "kitti"
+    elif found := kitti_raw.find_sequences(path):
+        kind = "kitti_raw"
     elif found := tum.find_sequences(path):
         kind = "tum"
     elif found := seven_scenes.find_sequences(path):
@@ -85,8 +89,16 @@ def recognise(data: str | Path) -> Found:
     else:
         problem = "is empty" if not any(path.iterdir()) else "holds no drive that can be read"
         remedy = (
-            "looked for KITTI Odometry (sequences/00/image_0), TUM RGB-D (rgb.txt), 7-Scenes "
+            "looked for KITTI Odometry (sequences/00/image_0), KITTI raw (2011_09_26/"
+            "2011_09_26_drive_0052_sync/image_02/data), TUM RGB-D (rgb.txt), 7-Scenes "
             "(frame-000000.color.png), a video, and PNG or JPEG images, here and one folder below"
         )
         raise InputError(path, problem, remedy)
     return Found(path, kind, found)
+
+
+def _number(name: str) -> int | None:
+    """The number that a sequence is called by, or None."""
+    if name.isascii() and name.isdigit():
+        return int(name)
+    return kitti_raw.drive_number(name)

@@ -150,12 +150,20 @@ def _prefetch(sequence: Sequence, workers: int, ahead: int) -> Iterator[Frame]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def resize_image(image: Array, size: tuple[int, int]) -> Array:
+    """An image (H, W, ...) at another size (width, height): averages of areas, or linear."""
+    import cv2
+
+    if image.shape[1::-1] == size:
+        return image
+    shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[0]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
 def _resize_frame(frame: Frame, camera: Camera) -> Frame:
     import cv2
 
-    shrinks = camera.width <= frame.camera.width and camera.height <= frame.camera.height
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    image = cv2.resize(frame.image, camera.size, interpolation=method)
+    image = resize_image(frame.image, camera.size)
     depth, moving = frame.depth, frame.moving
     # INTER_NEAREST rounds down to the left and upper pixel; the exact one keeps pixel centres.
     if depth is not None:

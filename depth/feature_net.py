@@ -36,12 +36,14 @@ class FeatureConfig:
             multiplies each level by one learned positive number instead. ``grey`` ignores it.
         source: ``stem``, a small network of its own; ``encoder``, a head on the features of the
             depth network's encoder; ``grey``, fixed filters without weights.
+        confidence: whether points are weighed by a learned confidence; off, all count alike.
     """
 
     channels: int = 16
     levels: int = 3
     normalise: Literal["l2", "scale"] = "l2"
     source: Literal["stem", "encoder", "grey"] = "stem"
+    confidence: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,6 +183,7 @@ class FeatureHead(nn.Module):
         """
         super().__init__()
         self.strides = tuple(strides)
+        self.confidence = config.confidence
         self.skip_strides = tuple(skips)
         self.sides = nn.ModuleList(nn.Conv2d(n, config.channels, 1) for n in skips.values())
         # One channel more than the features: the confidence before its sigmoid.
@@ -207,7 +210,10 @@ class FeatureHead(nn.Module):
             output = output if output.dtype == torch.float64 else output.float()
             scale = None if self.log_scale is None else self.log_scale[i].exp()
             vectors, doubt = output[:, :-1], output[:, -1:]
-            levels.append(FeatureLevel(_normalised(vectors, scale), _confidence(doubt), stride))
+            confidence = _confidence(doubt)
+            if not self.confidence:
+                confidence = torch.full_like(confidence, 1 - _SURE)
+            levels.append(FeatureLevel(_normalised(vectors, scale), confidence, stride))
         return tuple(levels)
 
 

@@ -18,3 +18,15 @@ def real_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"VO_TEST_DATA names {path}, which is not a folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def fixtures() -> Path:
+    """Folder with parity fixtures, named by VO_TEST_FIXTURES; the test is skipped without it."""
+    folder = os.environ.get("VO_TEST_FIXTURES")
+    if not folder:
+        pytest.skip("VO_TEST_FIXTURES is not set: no published outputs to compare with")
+    path = Path(folder).resolve()
+    if not path.is_dir():
+        pytest.fail(f"VO_TEST_FIXTURES names {path}, which is not a folder")
+    return path

@@ -56,7 +56,7 @@ def test_every_source_is_in_the_wheel(installed):
             assert (installed / place / source.relative_to(ROOT / room)).is_file(), source
 
 
-@pytest.mark.parametrize("command", ["vo-data", "vo-eval"])
+@pytest.mark.parametrize("command", ["vo-data", "vo-eval", "vo-run"])
 def test_commands_answer_from_another_folder(installed, tmp_path, command):
     done = run(installed, tmp_path, installed / "bin" / command, "--help")
     assert done.returncode == 0, done.stderr

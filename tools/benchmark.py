@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from vo.datasets.errors import InputError
+from vo.tools.ablation import ablation
 from vo.tools.console import console, print_table, run
 from vo.tools.pairs import pairs
 
@@ -29,6 +30,7 @@ File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 
 app = tyro.extras.SubcommandApp()
 app.command(pairs)
+app.command(ablation)
 
 
 def main() -> None:

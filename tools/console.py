@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -38,6 +39,8 @@ def run(command: Callable[[], int | None]) -> NoReturn:
     What a user can put right ends as one line on standard error. An exception that is none of
     these is a defect of the program and keeps its traceback.
     """
+    # PyPose's, at import; it tells a user nothing that could be put right.
+    warnings.filterwarnings("ignore", ".torch.jit.script. is deprecated", FutureWarning)
     try:
         status = command() or 0
         sys.stdout.flush()

@@ -40,7 +40,7 @@ def check(data: Data, seq: Seq = None, workers: int = 2) -> int:
     Example: vo-data check kitti --seq 03
 
     Args:
-        data: folder in the layout of KITTI Odometry, TUM RGB-D or 7-Scenes, folder of images, or
+        data: folder in the layout of KITTI Odometry or raw, TUM RGB-D, 7-Scenes, of images, or
             a video.
         seq: check this sequence only.
         workers: threads that read images.
@@ -112,7 +112,7 @@ def info(data: Data, seq: Seq = None, intrinsics: str | None = None) -> int:
     Example: vo-data info kitti
 
     Args:
-        data: folder in the layout of KITTI Odometry, TUM RGB-D or 7-Scenes, folder of images, or
+        data: folder in the layout of KITTI Odometry or raw, TUM RGB-D, 7-Scenes, of images, or
             a video.
         seq: show this sequence only.
         intrinsics: fx,fy,cx,cy[,width,height] or a camera file, for data that have none.

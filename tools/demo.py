@@ -1,7 +1,8 @@
-"""``make demo``: the street, and how a trajectory that drifts on it is judged."""
+"""``make demo``: the odometry on a street that it has not been trained on."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,71 +15,68 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vo.datasets.frame import Sequence
-    from vo.trajectory import Trajectory
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """Render a street and judge a made-up drift on it.
+    """Render a street and run the odometry on it.
 
     Attributes:
-        out: folder for the pictures, the trajectory and its scores; replaced.
-        seq: sequence of the street, 00 to 10.
+        out: folder for the picture of the street and for the run, DIR/SEQ, which replaces an
+            earlier one.
+        seq: sequence of the street; 09 and 10 have not been trained on.
+        ckpt: checkpoint file, or the name of one that is installed.
     """
 
     out: Path = Path("demo")
     seq: str = "09"
+    ckpt: str = "street.safetensors"
 
 
 def main() -> None:
     """Entry point of ``python -m vo.tools.demo``."""
-    run(lambda: show(tyro.cli(Demo, description="Render a street and judge a drift on it.")))
+    run(lambda: show(tyro.cli(Demo, prog="make demo")))
 
 
 def show(demo: Demo) -> None:
-    """Do all of it and say where it lies."""
+    """Do all of it and say where it lies.
+
+    Raises:
+        InputError: when the checkpoint is missing, or something else lies where the run shall be.
+    """
+    from vo.checkpoint import read_card
     from vo.datasets import open_sequence
     from vo.datasets.street import street_root
     from vo.tools.data import street_progress
-    from vo.tools.evaluate import trajectory
-    from vo.trajectory import Trajectory
+    from vo.tools.run import run_drives
+    from vo.tools.run_flags import RunFlags
+    from vo.tools.run_record import COMMAND_FILE, demand_free
 
+    config, _ = read_card(demo.ckpt)
+    folder = demo.out / demo.seq
+    if (folder / COMMAND_FILE).is_file():  # an earlier run, and nothing else, is replaced
+        shutil.rmtree(folder)
+    demand_free(folder)
     with street_progress() as progress:
-        root = street_root(demo.seq, progress=progress)
-    sequence = open_sequence(root, demo.seq)
+        root = street_root(demo.seq, config.width, config.height, progress=progress)
     demo.out.mkdir(parents=True, exist_ok=True)
     picture = demo.out / "street.png"
-    draw_street(sequence, picture)
-    truth_file = root / "poses" / f"{demo.seq}.txt"
-    drifted = demo.out / "drifted.txt"
-    drift(Trajectory.read_kitti(truth_file)).write_kitti(drifted)
-    console.print("A made-up drift: the scale wanders by some per cent, the heading a little.")
-    trajectory(gt=truth_file, est=(drifted,), align="sim3", out=demo.out, overwrite=True)
-    console.print(f"street {demo.seq}: {len(sequence)} frames in {root}", soft_wrap=True)
-    console.print(f"look at {picture} and at the plots beside it", soft_wrap=True)
-
-
-def drift(truth: Trajectory, seed: int = 0) -> Trajectory:
-    """The truth with a scale that wanders from frame to frame and a heading that turns away."""
-    import numpy as np
-    from scipy.spatial.transform import Rotation
-
-    from vo.trajectory import Trajectory
-
-    rng = np.random.default_rng(seed)
-    motions = truth.T_c_next().copy()
-    scale = np.exp(np.cumsum(rng.normal(0, 0.006, len(motions))))
-    yaw_deg = rng.normal(0.015, 0.05, len(motions))
-    motions[:, :3, 3] *= scale[:, None]
-    motions[:, :3, :3] @= Rotation.from_euler("y", yaw_deg[:, None], degrees=True).as_matrix()
-    poses = [np.eye(4)]
-    for T_c_next in motions:
-        poses.append(poses[-1] @ T_c_next)
-    return Trajectory(truth.timestamps, np.stack(poses), truth.frames)
+    draw_street(open_sequence(root, demo.seq), picture)
+    run_drives(RunFlags(seq=(demo.seq,), ckpt=demo.ckpt, out=folder))
+    console.print(
+        f"look at {picture}: frames and their true depth; {folder / 'trajectories.png'}: the drive "
+        f"from above; {folder / 'scale.png'}: whether poses and depth keep one scale",
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 def draw_street(sequence: Sequence, path: Path, rows: int = 4) -> None:
-    """Frames from all along the drive, each beside its true depth."""
+    """Frames from all along the drive, each beside its true depth.
+
+    Raises:
+        ValueError: when there is none.
+    """
     import cv2
     import numpy as np
 
@@ -87,6 +85,8 @@ def draw_street(sequence: Sequence, path: Path, rows: int = 4) -> None:
     strips = []
     for index in np.linspace(0, len(sequence) - 1, rows).astype(int):
         frame = sequence[int(index)]
+        if frame.depth is None:
+            raise ValueError(f"{sequence.name} has no true depth")
         strips.append(np.concatenate([frame.image, colour_of_depth(frame.depth)], axis=1))
     ok, data = cv2.imencode(".png", np.concatenate(strips)[..., ::-1])
     if not ok:

@@ -69,7 +69,7 @@ def draw(truth: Trajectory, curves: dict[str, Curve], folder: Path) -> None:
             for suffix, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
                 # Drawn in memory, so that a full disk leaves no half picture.
                 page = io.BytesIO()
-                figure.savefig(page, format=suffix, dpi=150, metadata=metadata)
+                figure.savefig(page, format=suffix, dpi=150, metadata=metadata, bbox_inches="tight")
                 write_atomically(folder / f"{name}.{suffix}", page.getvalue())
             pyplot.close(figure)
 
@@ -85,7 +85,8 @@ def _trajectories(
         plot.traj(axes, mode, aligned.to_evo(), style["linestyle"], style["color"], name)
     first = axes.plot(0, 0, "o", color=TRUTH_COLOUR, label="start")[0]
     first.set_zorder(5)
-    axes.legend(frameon=True)
+    # Beside the picture: a straight road leaves no room inside.
+    axes.legend(frameon=True, loc="center left", bbox_to_anchor=(1.02, 0.5))
     axes.set_xlabel("x, to the right (m)")
     axes.set_ylabel("z, forward (m)")
     axes.set_title(f"Trajectories from above (alignment: {alignment})")

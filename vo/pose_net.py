@@ -25,13 +25,16 @@ class PoseConfig:
         hidden: channels of the decoder.
         motions: motions that the last layer gives, of which the first is used: 2 in the published
             weights of monodepth2, 1 in SPIdepth's.
-        output_scale: factor of the output; 0.01 makes the first guesses small motions.
+        rotation_scale: factor of the rotation vector; 0.01 makes the first guesses small motions.
+        translation_scale: factor of the translation; 0.01 as published, where the unit of length is
+            free; more where it is the metre and a camera moves by one from frame to frame.
     """
 
     encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(in_channels=6))
     hidden: int = 256
     motions: int = 2
-    output_scale: float = 0.01
+    rotation_scale: float = 0.01
+    translation_scale: float = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +96,7 @@ class PoseNet(nn.Module):
         if config.hidden < 1 or config.motions < 1:
             problem = f"hidden {config.hidden}, motions {config.motions}"
             raise InputError("--pose", problem, "both must be at least 1")
-        self.output_scale = config.output_scale
+        self.config = config
         self.encoder = Encoder(config.encoder)
         self.decoder = nn.Sequential(
             nn.Conv2d(self.encoder.channels[-1], config.hidden, 1),
@@ -121,13 +124,20 @@ class PoseNet(nn.Module):
         Raises:
             ValueError: when shapes differ or are others.
         """
-        if first.ndim != 4 or first.shape[1] != 3 or first.shape != second.shape:
-            raise ValueError(
-                f"frames must both be (B, 3, H, W), got {tuple(first.shape)} and "
-                f"{tuple(second.shape)}"
-            )
-        deepest = self.encoder(torch.cat([first, second], dim=1))[-1]
+        deepest = self.encoder(stacked_pair(first, second))[-1]
         output = self.decoder(deepest)
         output = output if output.dtype == torch.float64 else output.float()
-        motion = self.output_scale * output.mean(dim=(2, 3))
-        return PoseOutput(axis_angle=motion[:, :3], translation=motion[:, 3:6])
+        motion = output.mean(dim=(2, 3))
+        return PoseOutput(
+            axis_angle=self.config.rotation_scale * motion[:, :3],
+            translation=self.config.translation_scale * motion[:, 3:6],
+        )
+
+
+def stacked_pair(first: Tensor, second: Tensor) -> Tensor:
+    """Two frames (B, 3, H, W) as (B, 6, H, W); ValueError when shapes differ or are others."""
+    if first.ndim != 4 or first.shape[1] != 3 or first.shape != second.shape:
+        raise ValueError(
+            f"frames must both be (B, 3, H, W), got {tuple(first.shape)} and {tuple(second.shape)}"
+        )
+    return torch.cat([first, second], dim=1)

@@ -76,10 +76,18 @@ class Adaptive(pp.optim.strategy.Adaptive):
         with torch.no_grad():
             JD = J @ D
             predicted = -(JD.mT @ (2 * R + JD)).flatten()
-            quality = (last - loss) / predicted
+        pg["damping"] = self.damped(pg, last - loss, predicted)
+
+    def damped(self, pg: dict[str, Any], gain: Tensor, predicted: Tensor) -> Tensor:
+        """The next lambda (B,) from the gain of a step and the gain that was predicted.
+
+        Gradients pass from lambda to lambda; the factor between them is a constant.
+        """
+        with torch.no_grad():
+            quality = gain / predicted
             factor = torch.where(quality > pg["high"], pg["down"], 1.0)
             factor = torch.where(quality > pg["low"], factor, pg["up"])
-        pg["damping"] = (pg["damping"] * factor).clamp(self.min, self.max)
+        return (pg["damping"] * factor).clamp(self.min, self.max)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -254,11 +262,18 @@ class FeatureMetricLM(pp.optim.LevenbergMarquardt):
         )
 
     def _damp(self, state: State, xi: Tensor, last: Tensor, loss: Tensor) -> Tensor:
-        """The strategy's next lambda. With H = L L^T it gets J = L^T and R = L^-1 g, which stand
-        for all residuals: J^T J = H and J^T R = g."""
+        """The strategy's next lambda.
+
+        Ours needs the predicted gain -xi^T (2 g + H xi) only. PyPose's get, with H = L L^T,
+        J = L^T and R = L^-1 g, which stand for all residuals: J^T J = H and J^T R = g.
+        """
         group = {**self.param_groups[0], "damping": state.damping}
         with torch.no_grad():
             H, g = state.equations.hessian.double(), state.equations.gradient.double()
+            predicted = -(xi * (2 * g + (H @ xi[..., None])[..., 0])).sum(-1)
+        if isinstance(self.strategy, Adaptive):
+            return self.strategy.damped(group, last - loss, predicted)
+        with torch.no_grad():
             L, info = torch.linalg.cholesky_ex(torch.nan_to_num(H))
             L = torch.where(
                 (info == 0)[:, None, None], L, torch.eye(6, dtype=L.dtype, device=L.device)

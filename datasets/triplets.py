@@ -1,0 +1,258 @@
+"""Training samples: three frames that follow each other, in batches that depend on the step alone.
+
+A loader has no state but the number of the next step. Which samples a batch holds and how they are
+mirrored follow from the seed and that number, so that a run that was killed goes on exactly.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vo.datasets.camera import Array
+from vo.datasets.errors import InputError
+from vo.datasets.frame import Frame
+from vo.datasets.frame import Sequence as Drive
+from vo.datasets.stereo import T_other_this, other_camera
+
+# Streams of random numbers that share a seed: what is drawn for one never shifts the other.
+ORDER, MIRROR = 1, 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TripletBatch:
+    """B samples: a target frame and the frames before and after it, its sources.
+
+    Attributes:
+        images: (B, 3, 3, H, W) float32 in [0, 1]: target, frame before, frame after; with stereo
+            (B, 4, 3, H, W), the last being the target's moment in the other camera.
+        K: (B, 3, 3) float32.
+        names: B names such as ``03/000120``: sequence and number of the target on disk.
+        depth: (B, 1, H, W) float32 true depth of the target in metres, 0 where unknown; None where
+            some sequence has none.
+        T_s_t: (B, 2, 4, 4) float64 true poses of the target in both sources (target camera to
+            source camera); None where some sequence has none.
+        T_stereo: (B, 4, 4) float64 known pose of the target in the other camera, in metres; None
+            without stereo.
+    """
+
+    images: Tensor
+    K: Tensor
+    names: tuple[str, ...]
+    depth: Tensor | None
+    T_s_t: Tensor | None
+    T_stereo: Tensor | None = None
+
+    def to(self, device: str | torch.device) -> TripletBatch:
+        """The same batch on another device."""
+        known = (self.depth, self.T_s_t, self.T_stereo)
+        known = (None if part is None else part.to(device) for part in known)
+        return TripletBatch(self.images.to(device), self.K.to(device), self.names, *known)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Known:
+    """A frame as it is kept in memory: image (H, W, 3) uint8, depth (H, W) float16 or None."""
+
+    image: Array
+    depth: Array | None
+    number: int
+
+
+class Triplets:
+    """Samples from drives, in batches numbered from 0, without end.
+
+    Args:
+        drives: sequences of one image size, each long enough for a sample.
+        batch: samples in a batch.
+        gaps: distances between frames of a sample, drawn evenly: (1, 2) also shows every other
+            frame, as if the camera went twice as fast.
+        seed: of the order and the mirroring.
+        mirror: whether every other sample is mirrored left to right, with its camera.
+        memory_gb: decoded frames are kept up to this size; the rest is decoded again each time.
+        workers: threads that read frames.
+        stereo: whether each sample has its target in the other camera of a stereo pair as well.
+
+    Raises:
+        InputError: when a drive is too short or has no other camera, none is given, or a number
+            makes no sense.
+        ValueError: when sizes differ.
+    """
+
+    def __init__(
+        self,
+        drives: Sequence[Drive],
+        batch: int,
+        gaps: Sequence[int] = (1,),
+        seed: int = 0,
+        mirror: bool = True,
+        memory_gb: float = 4.0,
+        workers: int = 2,
+        stereo: bool = False,
+    ) -> None:
+        _check(drives, batch, gaps, workers, memory_gb)
+        self.drives, self.batch, self.gaps = tuple(drives), batch, tuple(gaps)
+        self.seed, self.mirror, self.workers = seed, mirror, workers
+        # Further drives in the cache of frames, not in the list of samples.
+        self.others = tuple(other_camera(drive) for drive in drives) if stereo else ()
+        self.T_other_this = [T_other_this(drive) for drive in drives] if stereo else []
+        self.samples = [
+            (d, i)
+            for d, drive in enumerate(drives)
+            for i in range(max(gaps), len(drive) - max(gaps))
+        ]
+        if len(self.samples) < batch:
+            problem = f"is {batch}, but the drives hold {len(self.samples)} samples"
+            raise InputError("--data.batch", problem, "make it smaller or add drives")
+        self._kept: dict[tuple[int, int], _Known] = {}
+        self._bytes_left = memory_gb * 1e9
+        self._lock = Lock()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches until every sample was seen once; the samples left over wait for the next."""
+        return len(self.samples) // self.batch
+
+    def at(self, step: int) -> TripletBatch:
+        """The batch of a step; InputError names an image that is damaged."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self.seed, ORDER, epoch]).permutation(len(self.samples))
+        chosen = order[place * self.batch : (place + 1) * self.batch]
+        rng = np.random.default_rng([self.seed, MIRROR, step])
+        gaps = rng.choice(self.gaps, self.batch)
+        mirrored = rng.random(self.batch) < (0.5 if self.mirror else 0.0)
+        return _stacked(
+            [
+                self._sample(int(n), int(g), bool(m))
+                for n, g, m in zip(chosen, gaps, mirrored, strict=True)
+            ]
+        )
+
+    def stream(self, start: int, stop: int, ahead: int = 4) -> Iterator[TripletBatch]:
+        """The batches ``start`` to ``stop - 1``, read by threads while earlier ones are used.
+
+        What goes wrong with a batch is raised where it would have come. Closing the generator (or
+        leaving it to be collected) stops the threads.
+
+        Args:
+            start: first step.
+            stop: step after the last one.
+            ahead: batches, one at least, that are read before they are asked for.
+
+        Raises:
+            InputError: naming an image that is damaged.
+            ValueError: when ``ahead`` is below 1.
+        """
+        if ahead < 1:
+            raise ValueError(f"ahead must be at least 1, got {ahead}")
+        pending: deque[Future[TripletBatch]] = deque()
+        pool = ThreadPoolExecutor(self.workers)
+        try:
+            for step in range(start, min(start + ahead, stop)):
+                pending.append(pool.submit(self.at, step))
+            for step in range(start, stop):
+                batch = pending.popleft().result()
+                if step + ahead < stop:
+                    pending.append(pool.submit(self.at, step + ahead))
+                yield batch
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _sample(self, number: int, gap: int, mirrored: bool) -> TripletBatch:
+        d, i = self.samples[number]
+        drive = self.drives[d]
+        frames = [self._frame(d, j) for j in (i, i - gap, i + gap)]
+        depth = frames[0].depth
+        if self.others:
+            frames.append(self._frame(len(self.drives) + d, i))
+        images = torch.from_numpy(np.stack([frame.image for frame in frames]))
+        return TripletBatch(
+            images=_mirror(images.permute(0, 3, 1, 2), mirrored),
+            K=torch.from_numpy(_K(drive, mirrored)),
+            names=(f"{drive.name}/{frames[0].number:06d}",),
+            depth=None if depth is None else _mirror(torch.from_numpy(depth)[None], mirrored),
+            T_s_t=_motions(drive, i, gap, mirrored),
+            T_stereo=_seen_in_a_mirror(self.T_other_this[d], mirrored) if self.others else None,
+        )
+
+    def _frame(self, drive: int, index: int) -> _Known:
+        """A decoded frame, from memory or from disk. Called from several threads."""
+        known = self._kept.get((drive, index))
+        if known is None:
+            known = _known((self.drives + self.others)[drive][index])
+            size = known.image.nbytes + (0 if known.depth is None else known.depth.nbytes)
+            with self._lock:  # two threads may have read the same frame: it counts once
+                if (drive, index) not in self._kept and self._bytes_left >= size:
+                    self._bytes_left -= size
+                    self._kept[drive, index] = known
+        return known
+
+
+def _known(frame: Frame) -> _Known:
+    # Half precision: 3 cm at 60 m, finer than any depth that is learned from it.
+    depth = None if frame.depth is None else frame.depth.astype(np.float16)
+    return _Known(np.ascontiguousarray(frame.image), depth, frame.index)
+
+
+def _K(drive: Drive, mirrored: bool) -> Array:
+    camera = drive.camera.flipped() if mirrored else drive.camera
+    return camera.K.astype(np.float32)
+
+
+def _mirror(x: Tensor, mirrored: bool) -> Tensor:
+    return x.flip(-1) if mirrored else x
+
+
+def _motions(drive: Drive, index: int, gap: int, mirrored: bool) -> Tensor | None:
+    """(2, 4, 4) T_s_t of the frames before and after."""
+    T_w_c = drive.T_w_c
+    if T_w_c is None:
+        return None
+    T_s_t = np.linalg.inv(T_w_c[[index - gap, index + gap]]) @ T_w_c[index]
+    return _seen_in_a_mirror(T_s_t, mirrored)
+
+
+def _seen_in_a_mirror(T_s_t: Array, mirrored: bool) -> Tensor:
+    """Poses (..., 4, 4) between mirrored cameras: x changes its sign in both."""
+    x = np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0, 1.0])
+    return torch.from_numpy(x @ T_s_t @ x)
+
+
+def _stacked(samples: list[TripletBatch]) -> TripletBatch:
+    depths = [s.depth for s in samples if s.depth is not None]
+    motions = [s.T_s_t for s in samples if s.T_s_t is not None]
+    stereo = [s.T_stereo for s in samples if s.T_stereo is not None]
+    return TripletBatch(
+        images=torch.stack([s.images for s in samples]).float().div_(255),
+        K=torch.stack([s.K for s in samples]),
+        names=tuple(name for s in samples for name in s.names),
+        depth=torch.stack(depths).float() if len(depths) == len(samples) else None,
+        T_s_t=torch.stack(motions) if len(motions) == len(samples) else None,
+        T_stereo=torch.stack(stereo) if stereo else None,
+    )
+
+
+def _check(
+    drives: Sequence[Drive], batch: int, gaps: Sequence[int], workers: int, memory_gb: float
+) -> None:
+    if not drives:
+        raise InputError("--seq", "names no sequence to train on", "name at least one")
+    for name, number in (("batch", batch), ("gaps", min(gaps, default=0)), ("workers", workers)):
+        if number < 1:
+            raise InputError(f"--data.{name}", f"is {number}", "give 1 or more")
+    if not memory_gb >= 0:
+        raise InputError("--data.memory-gb", f"is {memory_gb:g}", "give 0 or more")
+    sizes = {drive.camera.size for drive in drives}
+    if len(sizes) > 1:
+        raise ValueError(f"drives must have one image size, got {sorted(sizes)}")
+    for drive in drives:
+        if len(drive) < 2 * max(gaps) + 1:
+            problem = f"{drive.name} has {len(drive)} frames, a sample needs {2 * max(gaps) + 1}"
+            raise InputError("--seq", problem, "leave it out")

@@ -1,0 +1,101 @@
+"""A street and a model small enough to run in a second, for the tests of `vo-run`."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from vo.checkpoint import Card, save_checkpoint
+from vo.datasets.street import render_street
+from vo.depth.encoder import EncoderConfig
+from vo.depth.feature_net import FeatureConfig
+from vo.depth.net import DepthConfig
+from vo.model import Model, ModelConfig
+from vo.pose_net import PoseConfig
+from vo.refine import RefineConfig
+from vo.tools.run import main
+
+SIZE = (96, 64)
+FRAMES = 12
+TINY = ModelConfig(
+    *SIZE,
+    depth=DepthConfig(
+        EncoderConfig("regnetx_002"), (8, 8, 8, 16, 16), scales=1, min_depth=1.0, max_depth=100.0
+    ),
+    pose=PoseConfig(EncoderConfig("regnetx_002", in_channels=6), hidden=8, motions=1),
+    # Fixed features, so that the refinement follows real images without any training.
+    features=FeatureConfig(source="grey", levels=2),
+    refine=RefineConfig(iterations=(3, 3), num_points=500),
+)
+
+
+@dataclass(frozen=True)
+class Done:
+    status: object
+    out: str
+    err: str
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory) -> Path:
+    """A model that has learned nothing: its poses are good enough to be written."""
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    torch.manual_seed(0)
+    card = Card("tiny", "street", "none", (), "", 0, "", "Apache-2.0", metric=False)
+    save_checkpoint(path, Model(TINY), card)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_street(tmp_path_factory) -> Path:
+    """Street 09, twelve frames of 96x64; and the same once more as 10."""
+    root = tmp_path_factory.mktemp("tiny") / "street"
+    render_street(root, ["09"], SIZE, FRAMES, workers=1)
+    shutil.copytree(root / "sequences/09", root / "sequences/10")
+    shutil.copyfile(root / "poses/09.txt", root / "poses/10.txt")
+    return root
+
+
+@pytest.fixture
+def walk(tiny_street, tmp_path) -> Path:
+    """The frames of the street as a folder of images that says nothing else."""
+    folder = tmp_path / "walk"
+    shutil.copytree(tiny_street / "sequences/09/image_2", folder)
+    return folder
+
+
+@pytest.fixture
+def vo_run(tiny_checkpoint, tmp_path, monkeypatch, capsys) -> Command:
+    """Run the command in this process and in an empty folder, with the tiny checkpoint."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VO_CACHE", str(tmp_path / "cache"))
+    before = signal.getsignal(signal.SIGTERM)
+
+    def command(*arguments: str | Path) -> Done:
+        words = [str(argument) for argument in arguments]
+        if "--ckpt" not in words:
+            words += ["--ckpt", str(tiny_checkpoint)]
+        monkeypatch.setattr(sys, "argv", ["vo-run", *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        signal.signal(signal.SIGTERM, before)
+        out, err = capsys.readouterr()
+        return Done(end.value.code, out, err)
+
+    return command
+
+
+@pytest.fixture
+def no_pictures(monkeypatch) -> None:
+    """Pictures take longer than the run."""
+    monkeypatch.setattr("vo.tools.run_plots.draw_run", lambda result, truth: [])

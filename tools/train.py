@@ -1,0 +1,298 @@
+"""``vo-train``: learn depth, pose and features from video."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from vo.datasets.errors import InputError
+from vo.tools.console import console, run
+
+if TYPE_CHECKING:
+    from vo.datasets.frame import Sequence
+    from vo.model import ModelConfig
+    from vo.training.config import TrainConfig
+    from vo.training.trainer import Trainer
+    from vo.training.validation import Validation
+
+PRESETS = ("street", "finetune", "sa4depth", "monodepth2")
+TRAINING_STREETS = tuple(f"{number:02d}" for number in range(9))
+CONFIG_FILE, BEST_FILE, LAST_FILE = "config.yaml", "best.safetensors", "last.safetensors"
+LOG_EVERY = 20
+Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")]
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """Learn depth, pose and features from video.
+
+    Every setting of the preset can be changed as well, such as --optim.steps 3000: see all of them
+    with ``vo-train --preset NAME --help``.
+
+    A sequence may be a part of one: 03:0-440 is frames 0 to 440 of 03.
+
+    Example: vo-train --preset finetune --init street.safetensors --data kitti --seq 03 --val 06
+
+    Attributes:
+        preset: street (the small shipped model), finetune (an own model on other video), sa4depth,
+            monodepth2.
+        data: folder or video to learn from, as vo-run takes it; the street when not given.
+        seq: sequences to train on; 00 to 08 of the street.
+        val: sequences to validate on, none of which is trained on; without any the last weights
+            are kept.
+        out: folder of the run.
+        resume: go on with the run in --out, with its own settings.
+        init: none, pretrained (timm's weights, fetched), or a checkpoint of ours to start from,
+            which also brings its networks; what the preset says when not given.
+        device: cpu, cuda, ...
+        intrinsics: fx,fy,cx,cy[,width,height] or a camera file, for data that have none.
+        camera: image_0 to image_3 of KITTI.
+        name: of the model, for its card.
+    """
+
+    preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PRESETS) + "}")] = "street"
+    data: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    seq: Names = ()
+    val: Names = ()
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/train")
+    resume: bool = False
+    init: Annotated[str | None, tyro.conf.arg(metavar="none|pretrained|FILE")] = None
+    device: str = "cpu"
+    intrinsics: str | None = None
+    camera: str | None = None
+    name: str = "model"
+
+
+def main() -> None:
+    """Entry point of ``vo-train``."""
+    arguments = sys.argv[1:]
+    if _asks_for_help(arguments) and not any(a.startswith("--preset") for a in arguments):
+        tyro.cli(Flags, prog="vo-train", args=["--help"])
+    run(lambda: train(*parse(arguments)))
+
+
+def _asks_for_help(arguments: list[str]) -> bool:
+    return "--help" in arguments or "-h" in arguments
+
+
+def parse(arguments: list[str]) -> tuple[Flags, TrainConfig]:
+    """Flags, and the preset with everything that the flags change in it.
+
+    Raises:
+        InputError: for an unknown preset or checkpoint.
+    """
+    from vo.settings import read_yaml
+    from vo.training.config import TrainConfig
+
+    helps = [argument for argument in arguments if argument in ("--help", "-h")]
+    given = [argument for argument in arguments if argument not in helps]
+    flags, rest = tyro.cli(Flags, prog="vo-train", args=given, return_unknown_args=True)
+    if flags.preset not in PRESETS:
+        remedy = f"known are {', '.join(PRESETS)}"
+        raise InputError("--preset", f"there is no {flags.preset!r}", remedy)
+    if flags.resume and rest:
+        problem = f"goes on with the settings of the run, but {rest[0]} was given"
+        raise InputError("--resume", problem, "leave it out, or start anew in another folder")
+    if flags.resume:
+        return flags, read_yaml(TrainConfig, flags.out / CONFIG_FILE)
+    about = f"Settings of the preset {flags.preset}, beside the flags that vo-train --help shows."
+    config = tyro.cli(
+        TrainConfig,
+        prog="vo-train",
+        args=rest + helps,
+        description=about,
+        default=_preset(flags),
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+    return flags, config
+
+
+def _preset(flags: Flags) -> TrainConfig:
+    """The preset, with networks and first weights as --init says."""
+    from vo.checkpoint import read_card
+    from vo.presets import preset
+
+    config: Any = preset(flags.preset)  # type: ignore[arg-type]
+    if flags.init in ("none", "pretrained"):
+        return replace(config, model=_fetching(config.model, flags.init == "pretrained"))
+    if flags.init is not None:
+        return replace(config, model=read_card(flags.init)[0])
+    if flags.preset == "finetune":
+        raise InputError("--init", "is missing", "name the checkpoint to start from")
+    return config
+
+
+def train(flags: Flags, config: TrainConfig) -> None:
+    """Train as flags and settings say.
+
+    Raises:
+        InputError: when data, checkpoint or folder are not as they should be.
+    """
+    from vo.datasets.triplets import Triplets
+    from vo.tools.train_card import save_weights
+    from vo.tools.train_log import TrainLog
+    from vo.training.validation import Validation
+
+    flags = _begin(flags, config)
+    drives, held_out = _drives(flags, config)
+    samples = Triplets(
+        drives, config.data.batch, config.data.gaps, config.optim.seed, config.data.mirror,
+        config.data.memory_gb, config.data.workers, config.data.stereo,
+    )  # fmt: skip
+    _demand_truth(config, samples)
+    trainer = _trainer(flags, config, samples, held_out)
+    start = trainer.state.step
+    console.print(
+        f"{len(samples.samples)} samples of {len(drives)} sequences, {config.optim.steps - start} "
+        f"steps of {config.data.batch}; to stop and go on later: Ctrl-C, then --resume",
+        soft_wrap=True,
+    )
+    every = math.gcd(LOG_EVERY, config.save_every)  # so that no line spans a saved state
+    with TrainLog(flags.out, config.optim.steps, start, every) as log:
+        for event in trainer.run():
+            if isinstance(event, Validation):
+                log.validation(event)
+                _print_validation(event)
+                if event.is_best:
+                    save_weights(flags, config, trainer, drives, event, BEST_FILE)
+            else:
+                log.step(event)
+    save_weights(flags, config, trainer, drives, None, LAST_FILE)
+    best = BEST_FILE if held_out else LAST_FILE
+    console.print(f"try it: vo-run --ckpt {flags.out / best}", soft_wrap=True, markup=False)
+
+
+def _begin(flags: Flags, config: TrainConfig) -> Flags:
+    """Make the folder of the run and write down what it is; or read what it was."""
+    from vo.settings import read_yaml, write_yaml
+    from vo.training.trainer import STATE_FILE
+
+    file = flags.out / "flags.yaml"
+    if flags.resume:
+        if not (flags.out / STATE_FILE).exists():
+            raise InputError(flags.out, "holds no saved state", "leave --resume out")
+        return replace(read_yaml(Flags, file), out=flags.out, resume=True, device=flags.device)
+    if flags.out.exists() and any(flags.out.iterdir()):
+        problem = "holds something already"
+        raise InputError(flags.out, problem, "add --resume to go on, or choose another --out")
+    flags.out.mkdir(parents=True, exist_ok=True)
+    write_yaml(config, flags.out / CONFIG_FILE)
+    write_yaml(flags, file)
+    return flags
+
+
+def _drives(flags: Flags, config: TrainConfig) -> tuple[list[Sequence], list[Sequence]]:
+    """Sequences to train and to validate on, at the size of the networks."""
+    from vo.datasets import list_sequences
+    from vo.datasets.sequence import select
+
+    names = flags.seq
+    if not names:
+        known = list_sequences(flags.data)
+        if flags.data is None:
+            names = TRAINING_STREETS
+        elif len(known) == 1:
+            names = (known[0],)
+        else:
+            remedy = f"name some of {', '.join(known[:20])}"
+            raise InputError("--seq", f"{flags.data} holds {len(known)} sequences", remedy)
+    _refuse_leaks(names, flags.val)
+    held_out = [_open(flags, config, name) for name in flags.val]
+    if config.validate_frames:
+        held_out = [select(d, end=min(config.validate_frames, len(d))) for d in held_out]
+    return [_open(flags, config, name) for name in names], held_out
+
+
+def _refuse_leaks(train: tuple[str, ...], val: tuple[str, ...]) -> None:
+    """A drive is trained on or validated on, never both: neighbouring frames look alike."""
+    both = {name.partition(":")[0] for name in train} & {name.partition(":")[0] for name in val}
+    if both:
+        problem = f"{', '.join(sorted(both))} is trained on as well"
+        raise InputError("--val", problem, "validate on a drive of its own")
+
+
+def _open(flags: Flags, config: TrainConfig, text: str) -> Sequence:
+    """A sequence, or a part of one: ``03`` or ``03:0-440``."""
+    from vo.datasets import open_sequence
+    from vo.datasets.street import street_root
+    from vo.tools.data import street_progress
+
+    name, colon, part = text.partition(":")
+    size = config.model.width, config.model.height
+    if flags.data is None:
+        with street_progress() as progress:
+            street_root(name, *size, progress=progress)
+    start, end = 0, None
+    if colon:
+        first, dash, last = part.partition("-")
+        if not (first.isdecimal() and dash and last.isdecimal()):
+            raise InputError("--seq", f"cannot read {text!r}", "write 03, or 03:0-440 for a part")
+        start, end = int(first), int(last) + 1
+    return open_sequence(
+        flags.data, name, size=size, intrinsics=flags.intrinsics, camera=flags.camera,
+        start=start, end=end,
+    )  # fmt: skip
+
+
+def _demand_truth(config: TrainConfig, samples: Any) -> None:
+    if config.bootstrap.steps == 0:
+        return
+    sample = samples.at(0)
+    if sample.depth is None or sample.T_s_t is None:
+        problem = "needs true depth and poses, which these data lack"
+        raise InputError("--bootstrap.steps", problem, "set it to 0, or --preset finetune")
+
+
+def _trainer(flags: Flags, config: TrainConfig, samples: Any, held_out: list[Sequence]) -> Trainer:
+    from vo.checkpoint import load_checkpoint
+    from vo.model import Model
+    from vo.training.trainer import Trainer
+    from vo.training.validation import validate
+
+    model = None
+    if flags.init not in (None, "none", "pretrained") and not flags.resume:
+        model = Model(_fetching(config.model, False))
+        model.load_state_dict(load_checkpoint(str(flags.init)).model.state_dict())
+    elif flags.resume:
+        model = Model(_fetching(config.model, False))
+
+    def judge(weights: Model) -> tuple[float, dict[str, float]]:
+        drives = held_out
+        return validate(weights, drives, config.model.refine, flags.device)
+
+    trainer = Trainer(
+        config, samples, flags.out, flags.device, model, judge if held_out else None, _warn
+    )
+    if flags.resume:
+        trainer.resume()
+    return trainer
+
+
+def _fetching(model: ModelConfig, wanted: bool) -> ModelConfig:
+    """The networks with or without timm's weights at the start."""
+    depth = replace(model.depth, encoder=replace(model.depth.encoder, pretrained=wanted))
+    pose = replace(model.pose, encoder=replace(model.pose.encoder, pretrained=wanted))
+    return replace(model, depth=depth, pose=pose)
+
+
+def _print_validation(found: Validation) -> None:
+    shown = ", ".join(f"{k} {v:.4g}" for k, v in found.numbers.items() if _is_shown(k))
+    best = " (best)" if found.is_best else ""
+    console.print(f"step {found.step}: score {found.score:.4g}{best}; {shown}", soft_wrap=True)
+
+
+def _is_shown(name: str) -> bool:
+    return name.endswith(("t_rel_percent", "ate_m", "abs_rel", "scale_error"))
+
+
+def _warn(message: str) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

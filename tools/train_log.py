@@ -1,0 +1,146 @@
+"""What a training leaves to look at: ``log.jsonl``, TensorBoard, and a bar on the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from vo.atomic import write_atomically
+from vo.tools.console import console
+
+if TYPE_CHECKING:
+    from vo.training.trainer import Step
+    from vo.training.validation import Validation
+
+LOG_FILE = "log.jsonl"
+
+
+class TrainLog:
+    """Means over some steps as lines of JSON, to TensorBoard with pictures, and on a bar.
+
+    Args:
+        folder: of the run.
+        steps: of the whole training.
+        start: first step of this process; later lines of an earlier one are dropped, because these
+            steps are done again.
+        every: steps a line.
+        pictures_every: steps from one set of pictures to the next.
+    """
+
+    def __init__(
+        self, folder: Path, steps: int, start: int, every: int = 20, pictures_every: int = 500
+    ) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path, self.steps = folder / LOG_FILE, steps
+        self.every, self.pictures_every = every, pictures_every
+        _drop_from(self.path, start)
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        )  # fmt: skip
+        self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self.task = self.bar.add_task("train", total=steps, completed=start, note="")
+        self.sums: dict[str, list[float]] = defaultdict(list)
+
+    def __enter__(self) -> TrainLog:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+        self.board.close()
+
+    def step(self, step: Step) -> None:
+        """Take in a step."""
+        self.sums["loss"].append(step.loss)
+        self.sums["gradient"].append(step.gradient)
+        self.sums["images_per_s"].append(step.images_per_s)
+        for name, value in step.terms.items():
+            self.sums[name].append(value)
+        done = step.number + 1
+        self.bar.update(self.task, completed=done, description=step.phase)
+        if done % self.every == 0 or done == self.steps:
+            means = {name: _mean(values) for name, values in self.sums.items()}
+            self.sums.clear()
+            self._write({"step": done, "phase": step.phase, "lr": step.lr} | means)
+            for name, value in means.items():
+                self.board.add_scalar(f"train/{name}", value, done)
+            self.board.add_scalar("train/lr", step.lr, done)
+            speed = f"{means['images_per_s']:.1f} images/s"
+            note = f"loss {means['loss']:.4g}, {speed}, lr {step.lr:.2g}"
+            self.bar.update(self.task, note=note)
+            if not console.is_terminal:
+                console.print(f"{done} {step.phase}: {note}", soft_wrap=True)
+        if done % self.pictures_every == 0 and step.outcome is not None:
+            for name, picture in pictures(step).items():
+                self.board.add_image(name, picture, done, dataformats="HWC")
+
+    def validation(self, found: Validation) -> None:
+        """Take in a validation."""
+        self._write({"step": found.step, "validation": found.numbers, "score": found.score})
+        for name, value in found.numbers.items():
+            self.board.add_scalar(f"validation/{name}", value, found.step)
+
+    def _write(self, content: dict[str, Any]) -> None:
+        # Strict JSON has no NaN: null stands for what is not a number.
+        plain = {name: value if _is_plain(value) else None for name, value in content.items()}
+        with open(self.path, "a") as file:  # a line is one write: a killed run leaves whole lines
+            file.write(json.dumps(plain) + "\n")
+
+
+def pictures(step: Step) -> dict[str, Any]:
+    """Input as the networks saw it, depth, error and confidence of the first sample, (H, W, 3)."""
+    import numpy as np
+
+    from vo.tools.demo import colour_of_depth
+
+    outcome = step.outcome
+    assert outcome is not None
+    result = {
+        "input": (step.seen[0, 0].permute(1, 2, 0).clamp(0, 1) * 255).byte().cpu().numpy(),
+        "depth": colour_of_depth(outcome.depth[0, 0].float().cpu().numpy()),
+    }
+    maps = {"error": outcome.error}
+    if outcome.confidence is not None:
+        maps["confidence"] = outcome.confidence
+    for name, values in maps.items():
+        grey = values[0, 0].float().cpu().numpy()
+        grey = grey / max(float(grey.max()), 1e-6)
+        result[name] = np.repeat((grey * 255).astype(np.uint8)[..., None], 3, axis=2)
+    return result
+
+
+def _is_plain(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _mean(values: list[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else math.nan
+
+
+def _drop_from(path: Path, step: int) -> None:
+    """Keep the lines of steps that will not be done again."""
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines()
+    kept = [line for line in lines if json.loads(line)["step"] <= step]
+    write_atomically(path, "".join(line + "\n" for line in kept))

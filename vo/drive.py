@@ -1,0 +1,243 @@
+"""A drive that was run: its trajectories and its numbers, and a verdict by the truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from vo.datasets.camera import Array
+from vo.datasets.errors import InputError
+from vo.datasets.frame import Frame
+from vo.evaluation import Evaluation, evaluate
+from vo.odometry import Estimate, Odometry
+from vo.protocol import Alignment
+from vo.scale import (
+    ScaleAlignment,
+    ScaleConsistency,
+    scale_consistency,
+    translation_flow_px,
+    true_scale_alignment,
+)
+from vo.trajectory import Trajectory
+
+FARTHEST_M = 80.0  # true depth beyond is left out, as in every evaluation of KITTI
+NEAREST_M = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One frame's numbers; those of a motion are NaN for the first frame.
+
+    Lengths are in the unit of the depth.
+
+    Attributes:
+        frame: number on disk.
+        time_s: time stamp.
+        step_raw: |t| of the pose network since the last frame.
+        step: |t| after refinement.
+        ratio: scale of the pose network's translation over the refined one's
+            (`vo.scale.pair_scale`).
+        flow_px: mean flow by the refined translation in pixels of the network's image.
+        depth_median: median of the depth.
+        energy_before: robust feature cost at the first guess.
+        energy: after refinement: the residual.
+        valid_share: share of points compared.
+        iterations: of the refinement.
+        tracked: False where the motion is only the one before it.
+        reason: why it is not tracked, or empty.
+        depth_scale: median of depth over median of true depth where that is known, or NaN.
+        depth_true_median: median of the true depth over the same pixels, or NaN.
+        abs_rel: mean |d / s - d*| / d*, with s = depth_scale, or NaN.
+    """
+
+    frame: int
+    time_s: float
+    step_raw: float
+    step: float
+    ratio: float
+    flow_px: float
+    depth_median: float
+    energy_before: float
+    energy: float
+    valid_share: float
+    iterations: int
+    tracked: bool
+    reason: str
+    depth_scale: float = math.nan
+    depth_true_median: float = math.nan
+    abs_rel: float = math.nan
+
+
+@dataclass(slots=True, eq=False)
+class Drive:
+    """What a run has come to so far; two kilobytes a frame.
+
+    Attributes:
+        rows: numbers of every frame.
+        T_w_c: refined poses.
+        T_w_c_raw: poses of the pose network.
+        T_last_c: refined motions.
+        T_last_c_raw: motions of the pose network.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    T_w_c: list[Array] = field(default_factory=list)
+    T_w_c_raw: list[Array] = field(default_factory=list)
+    T_last_c: list[Array] = field(default_factory=list)
+    T_last_c_raw: list[Array] = field(default_factory=list)
+
+    def add(self, frame: Frame, estimate: Estimate) -> Row:
+        """Take in what the odometry said of a frame, and measure its depth where truth exists."""
+        row = _row(frame, estimate)
+        self.rows.append(row)
+        self.T_w_c.append(estimate.T_w_c)
+        self.T_w_c_raw.append(estimate.T_w_c_raw)
+        self.T_last_c.append(estimate.T_last_c)
+        self.T_last_c_raw.append(estimate.T_last_c_raw)
+        return row
+
+    def refined(self) -> Trajectory:
+        """The trajectory after refinement, world at its first camera."""
+        return self._trajectory(self.T_w_c)
+
+    def raw(self) -> Trajectory:
+        """The trajectory of the pose network."""
+        return self._trajectory(self.T_w_c_raw)
+
+    def consistency(self) -> ScaleConsistency:
+        """Scale of raw over refined translations."""
+        motions = slice(1, None)
+        tracked = np.array([row.tracked for row in self.rows[motions]], bool)
+        flow_px = np.array([row.flow_px for row in self.rows[motions]], float)
+        raw, refined = np.array(self.T_last_c_raw[motions]), np.array(self.T_last_c[motions])
+        none = np.zeros((0, 4, 4))
+        return scale_consistency(
+            raw if len(raw) else none, refined if len(raw) else none, flow_px, tracked
+        )
+
+    def _trajectory(self, poses: list[Array]) -> Trajectory:
+        times = [row.time_s for row in self.rows]
+        return Trajectory(np.array(times), np.array(poses), np.array([r.frame for r in self.rows]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """A drive beside the truth.
+
+    Attributes:
+        raw: errors of the pose network's trajectory.
+        refined: errors of the refined one.
+        scale_raw: scale of the raw poses over that of the depth, where true depth exists.
+        scale_refined: of the refined poses.
+        abs_rel: mean over frames, each scaled by its median; NaN without true depth.
+        depth_scale_spread: standard deviation of the depths' scale over its median; NaN likewise.
+        depth_scale: median of the depths' scale.
+    """
+
+    raw: Evaluation
+    refined: Evaluation
+    scale_raw: ScaleAlignment | None
+    scale_refined: ScaleAlignment | None
+    abs_rel: float
+    depth_scale_spread: float
+    depth_scale: float
+
+
+def run(odometry: Odometry, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Estimate]]:
+    """The odometry over a drive, frame by frame; the first frame is its world."""
+    odometry.reset()
+    for frame in frames:
+        yield frame, odometry.step(frame)
+
+
+def judge(drive: Drive, truth: Trajectory, alignment: Alignment = "sim3") -> Verdict:
+    """Errors of a whole drive.
+
+    Args:
+        drive: what was run.
+        truth: true pose of every frame that was run.
+        alignment: what may be adjusted before errors are measured.
+
+    Raises:
+        InputError: when the drive is too short, or does not move, for the alignment.
+    """
+    if len(truth) != len(drive.rows):
+        raise InputError("truth", f"has {len(truth)} poses for {len(drive.rows)} frames")
+    raw = evaluate(truth, drive.raw(), alignment, "raw")
+    refined = evaluate(truth, drive.refined(), alignment, "refined")
+    scales = np.array([row.depth_scale for row in drive.rows])
+    known = np.isfinite(scales)
+    if not known.any():
+        return Verdict(raw, refined, None, None, math.nan, math.nan, math.nan)
+    middle = float(np.median(scales[known]))
+    return Verdict(
+        raw,
+        refined,
+        _alignment(drive, truth, drive.T_last_c_raw),
+        _alignment(drive, truth, drive.T_last_c),
+        float(np.nanmean([row.abs_rel for row in drive.rows])),
+        float(np.std(scales[known] / middle)),
+        middle,
+    )
+
+
+def _alignment(drive: Drive, truth: Trajectory, T_last_c: list[Array]) -> ScaleAlignment:
+    """Pose scale over depth scale of each pair; its depth is that of the frame before, whose scale
+    is `Row.depth_scale`."""
+    before = drive.rows[:-1]
+    true_median = np.array([row.depth_true_median for row in before])
+    median = np.array([row.depth_scale for row in before]) * true_median
+    tracked = np.array([row.tracked for row in drive.rows[1:]], bool)
+    t = np.array([T[:3, 3] for T in T_last_c[1:]]).reshape(-1, 3)
+    return true_scale_alignment(t, truth.T_c_next()[:, :3, 3], median, true_median, tracked)
+
+
+def _row(frame: Frame, estimate: Estimate) -> Row:
+    t_raw, t = estimate.T_last_c_raw[:3, 3], estimate.T_last_c[:3, 3]
+    first = estimate.index == 0
+    square = float(t @ t)
+    depth_scale, true_median, abs_rel = _depth_errors(frame.depth, estimate.depth)
+    return Row(
+        frame=frame.index,
+        time_s=frame.time_s,
+        step_raw=math.nan if first else float(np.linalg.norm(t_raw)),
+        step=math.nan if first else float(np.linalg.norm(t)),
+        ratio=float(t_raw @ t) / square if square > 0 else math.nan,
+        flow_px=math.nan if first else _flow_px(estimate),
+        depth_median=float(np.median(estimate.depth)),
+        energy_before=estimate.energy_before,
+        energy=estimate.energy,
+        valid_share=estimate.valid_share,
+        iterations=estimate.iterations,
+        tracked=estimate.tracked,
+        reason=estimate.reason,
+        depth_scale=depth_scale,
+        depth_true_median=true_median,
+        abs_rel=abs_rel,
+    )
+
+
+def _flow_px(estimate: Estimate) -> float:
+    # The target is this frame, whose depth is at hand; T_last_c is its T_s_t.
+    return translation_flow_px(estimate.depth, estimate.camera, estimate.T_last_c)
+
+
+def _depth_errors(truth: Array | None, depth: Array) -> tuple[float, float, float]:
+    """Scale, true median and abs_rel of a depth (h, w), enlarged to the size of the truth."""
+    if truth is None:
+        return math.nan, math.nan, math.nan
+    if truth.shape != depth.shape:
+        # Inverse depth is what the network predicts and what is linear over a plane.
+        inverse = cv2.resize(1 / depth, truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        depth = 1 / inverse
+    known = (truth > NEAREST_M) & (truth < FARTHEST_M)
+    if not known.any():
+        return math.nan, math.nan, math.nan
+    d, d_true = depth[known], truth[known]
+    true_median = float(np.median(d_true))
+    scale = float(np.median(d)) / true_median
+    return scale, true_median, float(np.mean(np.abs(d / scale - d_true) / d_true))

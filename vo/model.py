@@ -1,0 +1,87 @@
+"""The joint model: what one checkpoint holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor, nn
+
+from vo.datasets.errors import InputError
+from vo.depth.feature_net import FeatureConfig, FeatureLevel, FeatureNet
+from vo.depth.net import Depth, DepthConfig, DepthNet
+from vo.pose_net import PoseConfig, PoseNet
+from vo.refine import RefineConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """Networks and the size of the images that they see.
+
+    Attributes:
+        width: of the images in pixels, a multiple of the backbones' deepest stride (32).
+        height: of the images in pixels, likewise.
+        depth: the depth network.
+        pose: the pose network.
+        features: the features that the refinement aligns.
+        refine: the refinement when the model is run; training has settings of its own.
+    """
+
+    width: int = 640
+    height: int = 192
+    depth: DepthConfig = field(default_factory=DepthConfig)
+    pose: PoseConfig = field(default_factory=PoseConfig)
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    refine: RefineConfig = field(default_factory=RefineConfig)
+
+
+class Model(nn.Module):
+    """Depth network, pose network and feature network.
+
+    They are called one by one: what belongs to a frame (depth, features) is computed once and
+    serves every pair that the frame is part of.
+
+    Attributes:
+        config: how it was built.
+        depth_net: image to depth.
+        pose_net: pair of images to motion.
+        feature_net: image to features; see `features`.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        """Build the networks.
+
+        Raises:
+            InputError: when the configuration cannot be met.
+        """
+        super().__init__()
+        _check_size(config)
+        self.config = config
+        self.depth_net = DepthNet(config.depth)
+        self.pose_net = PoseNet(config.pose)
+        encoder = self.depth_net.encoder
+        self.feature_net = FeatureNet(config.features, encoder.channels, encoder.strides)
+        if len(config.refine.iterations) != config.features.levels:
+            problem = f"has {len(config.refine.iterations)} numbers"
+            remedy = f"give one for each of the {config.features.levels} levels of features"
+            raise InputError("--refine.iterations", problem, remedy)
+
+    def features(self, image: Tensor, depth: Depth | None = None) -> tuple[FeatureLevel, ...]:
+        """Features of images, coarse to fine.
+
+        Args:
+            image: (B, 3, H, W) in [0, 1].
+            depth: what the depth network said of them; needed when the features come from its
+                encoder, unused otherwise.
+
+        Raises:
+            ValueError: when ``depth`` is needed and missing.
+        """
+        if self.config.features.source != "encoder":
+            return self.feature_net(image)
+        return self.feature_net(image, None if depth is None else depth.encoder_features)
+
+
+def _check_size(config: ModelConfig) -> None:
+    if min(config.width, config.height) < 64 or config.width % 32 or config.height % 32:
+        problem = f"is {config.width} {config.height}"
+        raise InputError("--size", problem, "give multiples of 32 from 64 on, such as 640 192")

@@ -1,0 +1,334 @@
+"""The odometry: a frame in, a pose out, always.
+
+For each new frame, with depth and features of the last one kept:
+
+    1. depth and features of the frame                     networks, once a frame
+    2. first guess of the motion                           pose network on the pair
+    3. refinement, target last frame and target this one   `vo.refine`, the scale of the depth
+    4. the mean of both motions, and composition           T_w_now = T_w_last T_last_now
+
+Where a pair cannot be tracked the motion before it goes on, and the estimate says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pypose as pp
+import torch
+from torch import Tensor
+
+from vo.checkpoint import Card, load_checkpoint
+from vo.datasets.camera import Array, Camera
+from vo.datasets.errors import InputError
+from vo.datasets.frame import Frame
+from vo.datasets.sequence import resize_image
+from vo.depth.feature_net import FeatureLevel
+from vo.model import Model
+from vo.refine import PoseRefiner, Reason, RefineConfig, Refinement
+
+UNRELATED = 0.8  # of the cost of unrelated features: an alignment that is no better is none
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """What the odometry says of one frame. World is the first camera.
+
+    Lengths are in the unit of the depth: metres where the checkpoint is metric.
+
+    Attributes:
+        index: number of the frame, from 0.
+        time_s: time stamp in seconds.
+        T_w_c: (4, 4) float64 pose after refinement.
+        T_w_c_raw: (4, 4) float64 pose by the pose network alone.
+        T_last_c: (4, 4) float64 motion since the last frame, after refinement; the first frame has
+            the identity.
+        T_last_c_raw: (4, 4) float64 by the pose network alone.
+        depth: (H, W) float32 along z, at the size of the network.
+        camera: of ``depth``.
+        tracked: False where the motion could not be refined: it is the one before it, or, with none
+            before it, that of the pose network.
+        reason: why it is not tracked, or an empty string.
+        energy_before: mean robust feature cost at the first guess; NaN for the first frame and
+            without refinement, as the following two.
+        energy: the same after refinement.
+        valid_share: share of points that were compared.
+        iterations: of the refinement, both directions together.
+    """
+
+    index: int
+    time_s: float
+    T_w_c: Array
+    T_w_c_raw: Array
+    T_last_c: Array
+    T_last_c_raw: Array
+    depth: Array
+    camera: Camera
+    tracked: bool
+    reason: str
+    energy_before: float
+    energy: float
+    valid_share: float
+    iterations: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """A frame as it is kept for the next pair: batches of one."""
+
+    image: Tensor
+    depth: Tensor
+    features: tuple[FeatureLevel, ...]
+    K: Tensor
+    time_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Motion:
+    """T_last_now and what became of it."""
+
+    T: pp.LieTensor
+    tracked: bool
+    reason: str = ""
+    energy_before: float = np.nan
+    energy: float = np.nan
+    valid_share: float = np.nan
+    iterations: int = 0
+
+
+class Odometry:
+    """Monocular odometry, one frame at a time; what it keeps does not grow with the drive.
+
+    Args:
+        model: the networks.
+        refine: settings of the refinement, those of the model by default; None for poses of the
+            pose network alone.
+        size: (width, height) that images are resized to; the model's by default.
+        device: to compute on.
+
+    Raises:
+        InputError: when the networks cannot take images of that size.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        refine: RefineConfig | None,
+        size: tuple[int, int] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.model = model.to(device).eval()
+        self.refiner = None if refine is None else PoseRefiner(refine)
+        self.size = size or (model.config.width, model.config.height)
+        self.device = device
+        self.card: Card | None = None
+        if min(self.size) < 64 or self.size[0] % 32 or self.size[1] % 32:
+            problem = f"is {self.size[0]} {self.size[1]}"
+            raise InputError("--size", problem, "give multiples of 32 from 64 on, such as 640 192")
+        self.reset()
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        where: str | Path,
+        refine: bool = True,
+        size: tuple[int, int] | None = None,
+        device: str = "cpu",
+    ) -> Odometry:
+        """An odometry with the networks of a checkpoint: a file, or the name of a shipped one.
+
+        Raises:
+            InputError: when the checkpoint is missing or damaged, or the size does not suit it.
+        """
+        checkpoint = load_checkpoint(where, device)
+        settings = checkpoint.model.config.refine if refine else None
+        odometry = cls(checkpoint.model, settings, size, device)
+        odometry.card = checkpoint.card
+        return odometry
+
+    def reset(self) -> None:
+        """Forget everything: the next frame is the first of a drive."""
+        self._last: _Seen | None = None
+        self._motion: _Motion | None = None
+        self._period_s: float | None = None  # time from the frame before the last to the last
+        self._index = 0
+        self._T_w_c = self._T_w_c_raw = np.eye(4)
+
+    @torch.inference_mode()
+    def step(
+        self, image: Array | Frame, camera: Camera | None = None, time_s: float | None = None
+    ) -> Estimate:
+        """Take the next frame and say where its camera is.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, of any size; or a whole `Frame`, which brings the rest.
+            camera: of this image.
+            time_s: time stamp in seconds, later than the last one.
+
+        Raises:
+            ValueError: when the image has another shape or type, or time does not go on; the
+                odometry stands where it stood.
+        """
+        seen, camera = self._see(*_parts(image, camera, time_s))
+        T_raw, motion = pp.identity_SE3(dtype=torch.float64), None
+        if self._last is not None:
+            T_raw = self._pose_net(self._last, seen)
+            motion = self._track(self._last, seen, T_raw)
+        estimate = self._compose(seen, camera, T_raw, motion)
+        self._last, self._motion = seen, motion
+        self._index += 1
+        return estimate
+
+    def _see(self, image: Array, camera: Camera, time_s: float) -> tuple[_Seen, Camera]:
+        """Depth and features of a frame: all that needs no other frame."""
+        if self._last is not None and not time_s > self._last.time_s:
+            raise ValueError(f"time goes back from {self._last.time_s} to {time_s} s")
+        camera = camera.resized(*self.size)
+        image = np.ascontiguousarray(resize_image(image, self.size))
+        x = torch.from_numpy(image).to(self.device)
+        x = x.permute(2, 0, 1)[None].float() / 255
+        depth = self.model.depth_net(x)
+        features = () if self.refiner is None else self.model.features(x, depth)
+        K = torch.from_numpy(camera.K).float()[None].to(self.device)
+        return _Seen(x, depth.depth, features, K, time_s), camera
+
+    def _pose_net(self, last: _Seen, now: _Seen) -> pp.LieTensor:
+        """T_last_now by the pose network, (7,)."""
+        return self.model.pose_net(last.image, now.image).se3().Inv()[0]
+
+    def _track(self, last: _Seen, now: _Seen, T_raw: pp.LieTensor) -> _Motion:
+        """Refined motion; from the motion before where the first guess leads nowhere; that motion
+        itself where nothing helps."""
+        if self.refiner is None:
+            return _Motion(T_raw, tracked=True)
+        motion = self._refine(last, now, T_raw)
+        if motion.tracked or self._motion is None:
+            return motion
+        T_before = _scaled(self._motion.T, self._time_ratio(last, now))
+        again = self._refine(last, now, T_before)
+        if again.tracked:
+            return again
+        return _Motion(
+            T_before, False, motion.reason, motion.energy_before, motion.energy,
+            motion.valid_share, motion.iterations,
+        )  # fmt: skip
+
+    def _refine(self, last: _Seen, now: _Seen, T_start: pp.LieTensor) -> _Motion:
+        """The mean of two refinements of T_last_now: with the depth of the last frame, and of this
+        one. Each has the scale of its depth, whose errors thus average."""
+        assert self.refiner is not None
+        starts = pp.SE3(torch.stack([T_start.Inv().tensor(), T_start.tensor()]))
+        result = self.refiner(
+            _joined(now.features, last.features),  # sources
+            _joined(last.features, now.features),  # targets
+            torch.cat([last.depth, now.depth]),
+            torch.cat([last.K, now.K]),
+            starts,
+        )
+        good = result.success & (result.energy < UNRELATED * self._unrelated(last, now))
+        T = (result.pose[0].Inv(), result.pose[1])  # T_last_now of both
+        numbers = (
+            result.energy_before.mean().item(),
+            result.energy.mean().item(),
+            result.valid_share.mean().item(),
+            int(result.iterations.sum()),
+        )
+        if not good.any():
+            return _Motion(T_start, False, _why(result), *numbers)
+        mean = _middle(*T) if good.all() else T[0] if good[0] else T[1]
+        return _Motion(mean, True, "", *numbers)
+
+    def _unrelated(self, last: _Seen, now: _Seen) -> Tensor:
+        """(2,) robust cost of features that have nothing to do with each other.
+
+        Shifted along the horizon only: sky above and road below is what all drives have in common,
+        and what makes another drive fit better than chance.
+        """
+        assert self.refiner is not None
+        target, source = last.features[-1].features, now.features[-1].features
+        W, kernel = target.shape[-1], self.refiner.kernel
+        costs = []
+        for shift in (W // 4, W // 2, W - W // 4):
+            apart = (target - source.roll(shift, 3)).square().sum(1)
+            costs.append((apart if kernel is None else kernel(apart)).mean())
+        return torch.stack(costs).min().double().expand(2)
+
+    def _time_ratio(self, last: _Seen, now: _Seen) -> float:
+        """Time since the last frame over the time before."""
+        return (now.time_s - last.time_s) / self._period_s if self._period_s else 1.0
+
+    def _compose(
+        self, seen: _Seen, camera: Camera, T_raw: pp.LieTensor, motion: _Motion | None
+    ) -> Estimate:
+        self._period_s = seen.time_s - self._last.time_s if self._last else None
+        shown = motion or _Motion(T_raw, tracked=True)
+        T_last_c, T_last_c_raw = _matrix(shown.T), _matrix(T_raw)
+        self._T_w_c = _composed(self._T_w_c, T_last_c)
+        self._T_w_c_raw = _composed(self._T_w_c_raw, T_last_c_raw)
+        # Copies: whatever a caller does with an estimate, the next one does not change.
+        depth = seen.depth[0, 0].to("cpu", torch.float32, copy=True).numpy()
+        return Estimate(
+            self._index, seen.time_s, self._T_w_c.copy(), self._T_w_c_raw.copy(), T_last_c,
+            T_last_c_raw, depth, camera, shown.tracked, shown.reason,
+            shown.energy_before, shown.energy, shown.valid_share, shown.iterations,
+        )  # fmt: skip
+
+
+def _parts(
+    image: Array | Frame, camera: Camera | None, time_s: float | None
+) -> tuple[Array, Camera, float]:
+    if isinstance(image, Frame):
+        image, camera, time_s = image.image, image.camera, image.time_s
+    if camera is None or time_s is None or not np.isfinite(time_s):
+        raise ValueError(f"an image needs its camera and its time, got {camera} and {time_s}")
+    if image.shape != (camera.height, camera.width, 3) or image.dtype != np.uint8:
+        wanted = f"({camera.height}, {camera.width}, 3) uint8"
+        raise ValueError(f"image must be {wanted} as its camera, got {image.shape} {image.dtype}")
+    return image, camera, float(time_s)
+
+
+def _joined(
+    first: tuple[FeatureLevel, ...], second: tuple[FeatureLevel, ...]
+) -> list[FeatureLevel]:
+    return [
+        FeatureLevel(
+            torch.cat([a.features, b.features]), torch.cat([a.confidence, b.confidence]), a.stride
+        )
+        for a, b in zip(first, second, strict=True)
+    ]
+
+
+def _middle(a: pp.LieTensor, b: pp.LieTensor) -> pp.LieTensor:
+    """Half way from pose a to pose b on the straightest path of SE(3)."""
+    return a @ pp.se3(0.5 * (a.Inv() @ b).Log().tensor()).Exp()
+
+
+def _scaled(T: pp.LieTensor, ratio: float) -> pp.LieTensor:
+    """The same velocity for another time."""
+    return pp.se3(ratio * T.Log().tensor()).Exp()
+
+
+def _matrix(T: pp.LieTensor) -> Array:
+    return T.matrix().cpu().numpy()
+
+
+def _composed(T_w_last: Array, T_last_c: Array) -> Array:
+    """The product, with a rotation that stays one over any number of frames."""
+    T_w_c = T_w_last @ T_last_c
+    U, _, Vt = np.linalg.svd(T_w_c[:3, :3])
+    T_w_c[:3, :3] = U @ Vt
+    return T_w_c
+
+
+def _why(result: Refinement) -> str:
+    """One phrase for a pair that was not tracked."""
+    reason = Reason(int(result.reason.max()))
+    return {
+        Reason.REFINED: "frames do not match",
+        Reason.TOO_FEW_POINTS: "too little overlap",
+        Reason.NO_TEXTURE: "no texture",
+        Reason.NOT_FINITE: "not finite",
+        Reason.MOVED_TOO_FAR: "moved too far",
+    }[reason]

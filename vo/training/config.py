@@ -1,0 +1,167 @@
+"""All settings of a training, as one tree of frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vo.datasets.augmentation import AugmentConfig
+from vo.model import ModelConfig
+from vo.refine import RefineConfig
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """What is learned from.
+
+    Attributes:
+        batch: samples a step.
+        gaps: distances between the frames of a sample, drawn evenly.
+        mirror: whether every other sample is mirrored.
+        stereo: whether the other camera of a stereo pair is one more source, at its known pose;
+            it makes depth and poses metric.
+        augment: other light and another camera, for the networks' eyes only.
+        memory_gb: decoded frames are kept in memory up to this size.
+        workers: threads that read frames.
+    """
+
+    batch: int = 12
+    gaps: tuple[int, ...] = (1,)
+    mirror: bool = True
+    stereo: bool = False
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    memory_gb: float = 4.0
+    workers: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """The self-supervised losses (Godard et al., ICCV 2019; SA4Depth).
+
+    Attributes:
+        ssim_window: side of the SSIM window: 3 in monodepth2, 7 in SQLdepth and SPIdepth.
+        ssim_share: weight of SSIM in the photometric error, the rest is L1.
+        scales: scales of disparity that are judged, from the finest on.
+        auto_mask: leave out pixels that an unwarped source explains as well.
+        mask_outside: leave out source pixels outside of the source image, which else repeat its
+            border, as published.
+        smoothness: weight of edge-aware smoothness, halved with each scale.
+        smooth_on: what is to be smooth: disparity (monodepth2) or depth (SQLdepth, SPIdepth).
+        raw: weight of the photometric error at the pose network's own pose, beside the refined.
+        distillation: weight of the distance from the pose network's pose to the refined one.
+    """
+
+    ssim_window: int = 3
+    ssim_share: float = 0.85
+    scales: int = 4
+    auto_mask: bool = True
+    mask_outside: bool = False
+    smoothness: float = 1e-3
+    smooth_on: Literal["disparity", "depth"] = "disparity"
+    raw: float = 0.2
+    distillation: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class RefineTraining:
+    """The refinement inside training.
+
+    Attributes:
+        enabled: off gives plain monodepth2.
+        warmup: steps without it at the start, after the bootstrap: wrong depth leads it astray.
+        gradient_to_depth: whether the loss at the refined pose reaches the depth through the pose.
+        gradient_to_features: whether it reaches the features; without it they stay as they are.
+        gradient_to_pose: whether it reaches the pose network through the iterations.
+        settings: of the optimizer.
+    """
+
+    enabled: bool = True
+    warmup: int = 2000
+    gradient_to_depth: bool = True
+    gradient_to_features: bool = True
+    gradient_to_pose: bool = True
+    settings: RefineConfig = field(
+        default_factory=lambda: RefineConfig(iterations=(3, 3, 3), num_points=1000)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """A start with true depth and poses, where data have them (the street has).
+
+    Attributes:
+        steps: how many; 0 is a training from video alone.
+        depth: weight of the error of log depth.
+        pose: weight of the pose network's error.
+        refined: weight of the error after refinement, with true depth, from disturbed true poses:
+            it teaches the features.
+        refined_every: steps from one that refines to the next, which spares time.
+        start_translation: disturbance of the start, standard deviation in metres.
+        start_rotation_deg: and in degrees.
+    """
+
+    steps: int = 0
+    depth: float = 1.0
+    pose: float = 1.0
+    refined: float = 1.0
+    refined_every: int = 4
+    start_translation: float = 0.3
+    start_rotation_deg: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class OptimConfig:
+    """How the loss is minimised.
+
+    Attributes:
+        steps: of the whole training, bootstrap included.
+        lr: learning rate of AdamW.
+        bootstrap_lr: during the bootstrap.
+        schedule: ``cosine`` down to a twentieth, or ``step``, a tenth after three quarters.
+        rise: steps in which the rate rises from 0 at the start of each phase.
+        weight_decay: of weights with two or more dimensions.
+        clip: largest norm of the gradient.
+        ema: decay of the averaged weights, which are validated and kept; 0 keeps the last ones.
+        bf16: networks in bfloat16; losses and geometry never.
+        seed: of everything that is drawn.
+        most_faults: steps in a row with a loss that is not finite, after which training stops.
+    """
+
+    steps: int = 20_000
+    lr: float = 1e-4
+    bootstrap_lr: float = 1e-3
+    schedule: Literal["cosine", "step"] = "cosine"
+    rise: int = 200
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    ema: float = 0.999
+    bf16: bool = False
+    seed: int = 0
+    most_faults: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """A training, whole.
+
+    Attributes:
+        model: the networks.
+        data: samples.
+        loss: what is minimised.
+        refinement: inside training.
+        bootstrap: a start with truth.
+        optim: how it is minimised.
+        save_every: steps between states that a killed training goes on from.
+        validate_every: steps between validations.
+        validate_frames: first frames of each validation sequence; 0 is all of them.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    refinement: RefineTraining = field(default_factory=RefineTraining)
+    bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    save_every: int = 200
+    validate_every: int = 1000
+    validate_frames: int = 0

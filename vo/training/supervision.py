@@ -1,0 +1,88 @@
+"""A start with true depth and poses, where data have them.
+
+It stands in for weights learned from millions of images where these cannot be had, and it gives
+depth and poses the metre as their unit.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pypose as pp
+import torch
+from torch import Tensor
+
+from vo.datasets.triplets import TripletBatch
+from vo.depth.net import full_size_depths
+from vo.model import Model
+from vo.refine import PoseRefiner
+from vo.training.config import Bootstrap, RefineTraining
+from vo.training.objective import Outcome, features_of, poses_of, pyramids
+
+FARTHEST = 80.0  # metres; truth beyond is left out, as in every evaluation of KITTI
+
+
+def supervised(
+    model: Model,
+    refiner: PoseRefiner | None,
+    batch: TripletBatch,
+    seen: Tensor,
+    config: Bootstrap,
+    refinement: RefineTraining,
+    generator: torch.Generator,
+    bf16: bool = False,
+) -> Outcome:
+    """Loss of a batch with truth: log depth, poses, and poses refined from a disturbed start.
+
+    Raises:
+        ValueError: when the batch has no true depth or no true poses.
+    """
+    if batch.depth is None or batch.T_s_t is None:
+        raise ValueError("a bootstrap needs true depth and true poses")
+    with torch.autocast(seen.device.type, torch.bfloat16, enabled=bf16):
+        depth = model.depth_net(seen[:, 0])
+        T_raw = poses_of(model, seen)
+        levels = None if refiner is None else features_of(model, seen, depth)
+    bounds = model.config.depth.min_depth, model.config.depth.max_depth
+    known = (batch.depth > 0) & (batch.depth < FARTHEST)
+    log_truth = torch.where(known, batch.depth, 1).log()
+    errors = [(d.log() - log_truth).abs() for d in full_size_depths(depth, *bounds)]
+    errors = torch.stack([torch.where(known, error, 0) for error in errors])
+    depth_loss = errors.sum() / len(errors) / known.sum().clamp(min=1)
+    T_true = pp.mat2SE3(batch.T_s_t.transpose(0, 1).flatten(0, 1), check=False)
+    pose_loss = pose_error(T_raw, T_true)
+    loss = config.depth * depth_loss + config.pose * pose_loss
+    terms = {"depth": depth_loss.item(), "pose": pose_loss.item()}
+    confidence = None
+    if refiner is not None and levels is not None:
+        source, target = pyramids(levels, refinement)
+        start = disturbed(T_true, config, generator)
+        true_depth, K = batch.depth.repeat(2, 1, 1, 1), batch.K.repeat(2, 1, 1)
+        refined = refiner(source, target, true_depth, K, start)
+        # Every level answers for its own result, and none for a start that was hopeless.
+        each = [pose_errors(pose, T_true).clamp(max=1.0) for pose in refined.levels]
+        refined_loss = torch.stack(each).mean()
+        loss = loss + config.refined * refined_loss
+        terms |= {"refined": each[-1].mean().item(), "start": pose_error(start, T_true).item()}
+        terms["refined_share"] = refined.success.double().mean().item()
+        confidence = levels[-1].confidence[: len(seen)].detach()
+    return Outcome(loss, terms, depth.depth.detach(), errors[0].detach(), confidence)
+
+
+def pose_errors(T: pp.LieTensor, T_true: pp.LieTensor) -> Tensor:
+    """(N,) distance in metres, plus angle times 20 m, which weighs a degree like 0.35 m."""
+    missed = (T @ T_true.Inv()).Log().tensor()
+    return (missed[:, :3].norm(dim=1) + 20.0 * missed[:, 3:].norm(dim=1)).float()
+
+
+def pose_error(T: pp.LieTensor, T_true: pp.LieTensor) -> Tensor:
+    """Mean of `pose_errors`, ()."""
+    return pose_errors(T, T_true).mean()
+
+
+def disturbed(T: pp.LieTensor, config: Bootstrap, generator: torch.Generator) -> pp.LieTensor:
+    """Poses off by normally distributed translations and rotations."""
+    noise = torch.randn(len(T), 6, dtype=torch.float64, generator=generator).to(T.device)
+    noise[:, :3] *= config.start_translation
+    noise[:, 3:] *= math.radians(config.start_rotation_deg)
+    return pp.se3(noise).Exp() @ T
