@@ -60,6 +60,7 @@ class Encoder(nn.Module):
     """Images to features, finest first.
 
     Attributes:
+        name: of the backbone.
         channels: channels of every level.
         strides: stride of every level, each twice the one before: (2, 4, 8, 16, 32) for a ResNet,
             (4, 8, 16, 32) for a ConvNeXt.
@@ -80,7 +81,7 @@ class Encoder(nn.Module):
             problem = "pretrained weights and a weights file were asked for"
             raise InputError("--weights-file", problem, "choose one of the two")
         _check_name(config.backbone, config.pretrained)
-        self.in_channels = config.in_channels
+        self.name, self.in_channels = config.backbone, config.in_channels
         self.backbone = _create(config.backbone, config.in_channels, config.pretrained)
         self.channels, self.strides = _pyramid(config.backbone, self.backbone)
         if config.weights_file is not None:
@@ -114,6 +115,23 @@ class Encoder(nn.Module):
         if getattr(self.backbone, "output_fmt", None) == "NHWC":
             features = [level.permute(0, 3, 1, 2) for level in features]
         return tuple(features)
+
+    def aligned(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Features as `forward` gives them, which lie over the image as their strides say.
+
+        Args:
+            image: (B, in_channels, H, W) in [0, 1]; H and W multiples of the deepest stride.
+
+        Raises:
+            InputError: when the backbone cuts borders off, as inception_v3 does.
+        """
+        features = self(image)
+        H, W = image.shape[-2:]
+        for stride, level in zip(self.strides, features, strict=True):
+            if level.shape[-2:] != (H // stride, W // stride):
+                got = f"{tuple(level.shape[-2:])} at stride {stride} of an image {(H, W)}"
+                raise InputError(_FLAG, f"{self.name} gives {got}", "choose another backbone")
+        return features
 
 
 def load_backbone(backbone: nn.Module, file: Path, name: str, in_channels: int) -> None:

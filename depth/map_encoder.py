@@ -109,12 +109,7 @@ class MapEncoder(nn.Module):
         if image.ndim != 4 or H % step or W % step or min(H, W) < step:
             wanted = f"(B, 3, H, W) with H and W multiples of {step}"
             raise ValueError(f"image must be {wanted}, got {tuple(image.shape)}")
-        features = self.encoder(image)
-        for stride, level in zip(self.encoder.strides, features, strict=True):
-            if level.shape[-2:] != (H // stride, W // stride):
-                got = f"{tuple(level.shape[-2:])} at stride {stride} of an image {(H, W)}"
-                name = self.config.encoder.backbone
-                raise InputError("--backbone", f"{name} gives {got}", "choose another backbone")
+        features = self.encoder.aligned(image)
         return FeatureMap(self.decoder(features), features)
 
 

@@ -42,7 +42,8 @@ class Depth:
     Attributes:
         depth: (B, 1, H, W) depth along z at full size, min_depth to max_depth, in scene units.
         disparities: per scale s = 0, 1, ..., (B, 1, H / 2^s, W / 2^s) in (0, 1): the network's
-            sigmoid outputs, which `disparity_to_depth` turns into depth.
+            sigmoid outputs, which `disparity_to_depth` turns into depth; none where a network
+            learns depth itself.
         encoder_features: the encoder's (B, C_i, H / stride_i, W / stride_i), finest first.
     """
 
@@ -89,12 +90,7 @@ class DepthNet(nn.Module):
                 f"image must be (B, 3, H, W) with H and W multiples of {step}, at least "
                 f"{2 * step}, got {tuple(image.shape)}"
             )
-        features = self.encoder(image)
-        for stride, level in zip(self.encoder.strides, features, strict=True):
-            if level.shape[-2:] != (H // stride, W // stride):
-                got = f"{tuple(level.shape[-2:])} at stride {stride} of an image {(H, W)}"
-                name = self.config.encoder.backbone
-                raise InputError("--backbone", f"{name} gives {got}", "choose another backbone")
+        features = self.encoder.aligned(image)
         disparities = self.decoder(features)
         depth = disparity_to_depth(disparities[0], self.config.min_depth, self.config.max_depth)
         return Depth(depth, disparities, features)
@@ -124,7 +120,7 @@ def full_size_depths(depth: Depth, min_depth: float, max_depth: float) -> tuple[
     Returns:
         (B, 1, H, W) per scale, in the unit of the bounds.
     """
-    H, W = depth.disparities[0].shape[-2:]
+    H, W = depth.depth.shape[-2:]
     enlarged = (F.interpolate(d, (H, W), mode="bilinear") for d in depth.disparities[1:])
     rest = (disparity_to_depth(d, min_depth, max_depth) for d in enlarged)
     return (depth.depth, *rest)

@@ -7,6 +7,7 @@ the comparisons give both bins of depth for the whole image and, in every pixel,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +41,10 @@ class SelfQueryConfig:
             all; any number of queries then fits any image.
         drop_remainder: leave rows and columns of the map that fill no whole patch out of the
             tokens (they get depth all the same), as published; off, such a map is refused.
+        spacing: what the widths of the bins share out: ``linear``, the range of depth, as
+            published; ``log``, that of its logarithm. A linear layer begins with half of
+            ``max_depth`` everywhere, so far away that nothing seems to move and no image can teach
+            it; a logarithmic one begins at the geometric mean of the bounds.
         min_depth: lower edge of the nearest bin, in scene units.
         max_depth: upper edge of the farthest bin.
     """
@@ -57,6 +62,7 @@ class SelfQueryConfig:
     norm: Literal["linear", "softmax", "sigmoid"] = "linear"
     query_source: Literal["tokens", "learned"] = "tokens"
     drop_remainder: bool = False
+    spacing: Literal["linear", "log"] = "linear"
     min_depth: float = 0.001
     max_depth: float = 80.0
 
@@ -129,7 +135,8 @@ class SelfQueryDecoder(nn.Module):
         centres = self._centres(volume, pixels)
         logits = _at_least_float32(self.logits(volume.unflatten(2, (h, w))))
         # Not a matrix product: autocast would round depth to the eight bits of bfloat16.
-        return (logits.softmax(dim=1) * centres[:, :, None, None]).sum(dim=1, keepdim=True)
+        depth = (logits.softmax(dim=1) * centres[:, :, None, None]).sum(dim=1, keepdim=True)
+        return depth.exp() if self.config.spacing == "log" else depth
 
     def _queries(self, features: Tensor) -> Tensor:
         """(B, C, h, w) to the queries (B, Q, E)."""
@@ -141,10 +148,12 @@ class SelfQueryDecoder(nn.Module):
         return self.transformer(torch.cat([tokens, own], dim=1))[:, -self.config.queries :]
 
     def _centres(self, volume: Tensor, pixels: Tensor) -> Tensor:
-        """Depths at the middle of the bins, (B, bins), rising."""
+        """Depths, or their logarithms, at the middle of the bins, (B, bins), rising."""
         summaries = volume.softmax(dim=2).to(pixels.dtype) @ pixels.transpose(1, 2)
         shares = _shares(_at_least_float32(self.widths(summaries.flatten(1))), self.config.norm)
         near, far = self.config.min_depth, self.config.max_depth
+        if self.config.spacing == "log":
+            near, far = math.log(near), math.log(far)
         upper = near + (far - near) * shares.cumsum(dim=1)
         lower = F.pad(upper[:, :-1], (1, 0), value=near)
         return (lower + upper) / 2

@@ -15,12 +15,11 @@ from vo.tools.console import console, run
 
 if TYPE_CHECKING:
     from vo.datasets.frame import Sequence
-    from vo.model import ModelConfig
+    from vo.model import Model
     from vo.training.config import TrainConfig
     from vo.training.trainer import Trainer
     from vo.training.validation import Validation
 
-PRESETS = ("street", "finetune", "sa4depth", "monodepth2")
 TRAINING_STREETS = tuple(f"{number:02d}" for number in range(9))
 CONFIG_FILE, BEST_FILE, LAST_FILE = "config.yaml", "best.safetensors", "last.safetensors"
 LOG_EVERY = 20
@@ -40,7 +39,9 @@ class Flags:
 
     Attributes:
         preset: street (the small shipped model), finetune (an own model on other video), sa4depth,
-            monodepth2.
+            monodepth2-r18, sqldepth-r50, sqldepth-r50-320, sqldepth-b5, sqldepth-large,
+            spidepth-large, spidepth-huge; +sa4 behind a name adds the refinement of SA4Depth, +mono
+            leaves out stereo.
         data: folder or video to learn from, as vo-run takes it; the street when not given.
         seq: sequences to train on; 00 to 08 of the street.
         val: sequences to validate on, none of which is trained on; without any the last weights
@@ -48,14 +49,15 @@ class Flags:
         out: folder of the run.
         resume: go on with the run in --out, with its own settings.
         init: none, pretrained (timm's weights, fetched), or a checkpoint of ours to start from,
-            which also brings its networks; what the preset says when not given.
+            which also brings its networks (layers that --model... changes start anew); what the
+            preset says when not given.
         device: cpu, cuda, ...
         intrinsics: fx,fy,cx,cy[,width,height] or a camera file, for data that have none.
         camera: image_0 to image_3 of KITTI.
         name: of the model, for its card.
     """
 
-    preset: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(PRESETS) + "}")] = "street"
+    preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "street"
     data: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     seq: Names = ()
     val: Names = ()
@@ -92,9 +94,6 @@ def parse(arguments: list[str]) -> tuple[Flags, TrainConfig]:
     helps = [argument for argument in arguments if argument in ("--help", "-h")]
     given = [argument for argument in arguments if argument not in helps]
     flags, rest = tyro.cli(Flags, prog="vo-train", args=given, return_unknown_args=True)
-    if flags.preset not in PRESETS:
-        remedy = f"known are {', '.join(PRESETS)}"
-        raise InputError("--preset", f"there is no {flags.preset!r}", remedy)
     if flags.resume and rest:
         problem = f"goes on with the settings of the run, but {rest[0]} was given"
         raise InputError("--resume", problem, "leave it out, or start anew in another folder")
@@ -115,11 +114,16 @@ def parse(arguments: list[str]) -> tuple[Flags, TrainConfig]:
 def _preset(flags: Flags) -> TrainConfig:
     """The preset, with networks and first weights as --init says."""
     from vo.checkpoint import read_card
-    from vo.presets import preset
+    from vo.model import with_first_weights
+    from vo.presets import PRESETS, preset
 
-    config: Any = preset(flags.preset)  # type: ignore[arg-type]
+    try:
+        config = preset(flags.preset)
+    except ValueError:
+        remedy = f"known are {', '.join(PRESETS)}, with +sa4 or +mono behind them"
+        raise InputError("--preset", f"there is no {flags.preset!r}", remedy) from None
     if flags.init in ("none", "pretrained"):
-        return replace(config, model=_fetching(config.model, flags.init == "pretrained"))
+        return replace(config, model=with_first_weights(config.model, flags.init == "pretrained"))
     if flags.init is not None:
         return replace(config, model=read_card(flags.init)[0])
     if flags.preset == "finetune":
@@ -249,17 +253,16 @@ def _demand_truth(config: TrainConfig, samples: Any) -> None:
 
 
 def _trainer(flags: Flags, config: TrainConfig, samples: Any, held_out: list[Sequence]) -> Trainer:
-    from vo.checkpoint import load_checkpoint
-    from vo.model import Model
+    from vo.model import Model, with_first_weights
     from vo.training.trainer import Trainer
     from vo.training.validation import validate
 
     model = None
     if flags.init not in (None, "none", "pretrained") and not flags.resume:
-        model = Model(_fetching(config.model, False))
-        model.load_state_dict(load_checkpoint(str(flags.init)).model.state_dict())
+        model = Model(with_first_weights(config.model, False))
+        _start_from(str(flags.init), model)
     elif flags.resume:
-        model = Model(_fetching(config.model, False))
+        model = Model(with_first_weights(config.model, False))
 
     def judge(weights: Model) -> tuple[float, dict[str, float]]:
         drives = held_out
@@ -273,11 +276,23 @@ def _trainer(flags: Flags, config: TrainConfig, samples: Any, held_out: list[Seq
     return trainer
 
 
-def _fetching(model: ModelConfig, wanted: bool) -> ModelConfig:
-    """The networks with or without timm's weights at the start."""
-    depth = replace(model.depth, encoder=replace(model.depth.encoder, pretrained=wanted))
-    pose = replace(model.pose, encoder=replace(model.pose.encoder, pretrained=wanted))
-    return replace(model, depth=depth, pose=pose)
+def _start_from(file: str, model: Model) -> None:
+    """Take over the weights of a checkpoint; those of layers that were changed start anew.
+
+    Raises:
+        InputError: when none fits.
+    """
+    from vo.checkpoint import load_checkpoint
+
+    given, own = load_checkpoint(file).model.state_dict(), model.state_dict()
+    kept = {key: w for key, w in given.items() if key in own and own[key].shape == w.shape}
+    anew = [key for key in own if key not in kept]
+    if len(anew) == len(own):
+        raise InputError("--init", f"no weight of {file} fits these networks", "choose another")
+    model.load_state_dict(kept, strict=False)
+    if anew:
+        layers = ", ".join(dict.fromkeys(key.rpartition(".")[0] for key in anew))
+        _warn(f"{len(anew)} of {len(own)} weights do not fit {file} and start anew: {layers}")
 
 
 def _print_validation(found: Validation) -> None:

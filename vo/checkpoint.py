@@ -6,7 +6,6 @@ with JSON, so that equal models give equal files, byte for byte.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -20,8 +19,7 @@ from torch import Tensor
 
 from vo.atomic import write_atomically
 from vo.datasets.errors import InputError
-from vo.depth.encoder import EncoderConfig
-from vo.model import Model, ModelConfig
+from vo.model import Model, ModelConfig, with_first_weights
 from vo.settings import from_plain, to_plain
 
 Supervision = Literal["M", "S", "MS", "metric", "metric+M", "metric+S", "metric+MS", "none"]
@@ -113,7 +111,7 @@ def save_checkpoint(
     weights = {key: _stored(key, value, dtype) for key, value in own.items()}
     content = {
         "version": _VERSION,
-        "config": to_plain(_without_sources(model.config)),
+        "config": to_plain(with_first_weights(model.config, pretrained=False)),
         "card": to_plain(card),
     }
     metadata = {_ENTRY: json.dumps(content)}
@@ -200,17 +198,6 @@ def _stored(key: str, value: Tensor, dtype: torch.dtype | None) -> Tensor:
     return stored
 
 
-def _without_sources(config: ModelConfig) -> ModelConfig:
-    """The same networks, with first weights from nowhere."""
-    depth = dataclasses.replace(config.depth, encoder=_without_source(config.depth.encoder))
-    pose = dataclasses.replace(config.pose, encoder=_without_source(config.pose.encoder))
-    return dataclasses.replace(config, depth=depth, pose=pose)
-
-
-def _without_source(encoder: EncoderConfig) -> EncoderConfig:
-    return dataclasses.replace(encoder, pretrained=False, weights_file=None)
-
-
 def _read_content(path: Path, metadata: dict[str, str] | None) -> tuple[ModelConfig, Card]:
     if metadata is None or _ENTRY not in metadata:
         problem = "is a safetensors file without the configuration of a model"
@@ -229,7 +216,7 @@ def _read_content(path: Path, metadata: dict[str, str] | None) -> tuple[ModelCon
         raise InputError(path, "lacks its configuration or its card", _WRITTEN_BY)
     config = from_plain(ModelConfig, content["config"], path)
     # Also for a file from elsewhere: loading never reaches for the network or another file.
-    return _without_sources(config), from_plain(Card, content["card"], path)
+    return with_first_weights(config, pretrained=False), from_plain(Card, content["card"], path)
 
 
 def _build(path: Path, config: ModelConfig) -> Model:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
 from vo.datasets.errors import InputError
+from vo.depth.encoder import EncoderConfig
 from vo.depth.feature_net import FeatureConfig, FeatureLevel, FeatureNet
 from vo.depth.net import Depth, DepthConfig, DepthNet
+from vo.depth.self_query_net import SelfQueryDepthConfig, SelfQueryDepthNet
+from vo.pose_cnn import PoseCNN, PoseCNNConfig
 from vo.pose_net import PoseConfig, PoseNet
 from vo.refine import RefineConfig
 
@@ -28,8 +33,8 @@ class ModelConfig:
 
     width: int = 640
     height: int = 192
-    depth: DepthConfig = field(default_factory=DepthConfig)
-    pose: PoseConfig = field(default_factory=PoseConfig)
+    depth: DepthConfig | SelfQueryDepthConfig = field(default_factory=DepthConfig)
+    pose: PoseConfig | PoseCNNConfig = field(default_factory=PoseConfig)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     refine: RefineConfig = field(default_factory=RefineConfig)
 
@@ -56,8 +61,8 @@ class Model(nn.Module):
         super().__init__()
         _check_size(config)
         self.config = config
-        self.depth_net = DepthNet(config.depth)
-        self.pose_net = PoseNet(config.pose)
+        self.depth_net = _depth_net(config)
+        self.pose_net = _pose_net(config.pose)
         encoder = self.depth_net.encoder
         self.feature_net = FeatureNet(config.features, encoder.channels, encoder.strides)
         if len(config.refine.iterations) != config.features.levels:
@@ -79,6 +84,30 @@ class Model(nn.Module):
         if self.config.features.source != "encoder":
             return self.feature_net(image)
         return self.feature_net(image, None if depth is None else depth.encoder_features)
+
+
+def with_first_weights(config: ModelConfig, pretrained: bool) -> ModelConfig:
+    """The same networks, their backbones with timm's weights at the start, or with random ones."""
+
+    def change(part: Any) -> Any:
+        if isinstance(part, EncoderConfig):
+            return dataclasses.replace(part, pretrained=pretrained, weights_file=None)
+        if not dataclasses.is_dataclass(part) or isinstance(part, type):
+            return part
+        fields = [field.name for field in dataclasses.fields(part)]
+        return dataclasses.replace(part, **{name: change(getattr(part, name)) for name in fields})
+
+    return change(config)
+
+
+def _depth_net(config: ModelConfig) -> DepthNet | SelfQueryDepthNet:
+    if isinstance(config.depth, DepthConfig):
+        return DepthNet(config.depth)
+    return SelfQueryDepthNet(config.depth, (config.height, config.width))
+
+
+def _pose_net(config: PoseConfig | PoseCNNConfig) -> PoseNet | PoseCNN:
+    return PoseNet(config) if isinstance(config, PoseConfig) else PoseCNN(config)
 
 
 def _check_size(config: ModelConfig) -> None:

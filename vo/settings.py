@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
+_TYPE = "type"  # which of several configurations a dictionary is; the first where it is missing
 _MOST_BYTES = 1024 * 1024
 
 
@@ -49,7 +50,8 @@ def from_plain(cls: type[Config], values: object, where: str | Path) -> Config:
     """The configuration that `to_plain` gave, or that somebody wrote by hand.
 
     Known are nested dataclasses, ``bool``, ``int``, ``float``, ``str``, `Path`, enums, ``Literal``,
-    ``X | None`` and other unions, ``tuple[X, ...]``, ``tuple[X, Y]`` and ``dict[str, X]``. A whole
+    ``X | None`` and other unions (of several dataclasses the one that ``type`` names, which is the
+    first where it is missing), ``tuple[X, ...]``, ``tuple[X, Y]`` and ``dict[str, X]``. A whole
     number may stand for a ``float``; ``True`` is no number.
 
     Args:
@@ -111,8 +113,7 @@ def read_yaml(cls: type[Config], path: str | Path) -> Config:
 
 def _plain(value: Any, key: str) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value) if field.init]
-        return {name: _plain(getattr(value, name), _joined(key, name)) for name in names}
+        return _plain_config(value, key)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, PurePath):
@@ -129,6 +130,25 @@ def _plain(value: Any, key: str) -> Any:
     if isinstance(value, numbers.Real):
         return float(value)
     raise ValueError(f"{key} is a {type(value).__name__}, which is no value for a file")
+
+
+def _plain_config(value: DataclassInstance, key: str) -> dict[str, Any]:
+    kinds = get_type_hints(type(value))
+    plain = {}
+    for field in dataclasses.fields(value):
+        if not field.init:
+            continue
+        item = getattr(value, field.name)
+        plain[field.name] = _plain(item, _joined(key, field.name))
+        classes = _configurations(get_args(kinds[field.name]))
+        if type(item) in classes[1:]:  # the first is what a file without a type means
+            plain[field.name] = {_TYPE: type(item).__name__, **plain[field.name]}
+    return plain
+
+
+def _configurations(kinds: tuple[Any, ...]) -> list[type[Any]]:
+    """The dataclasses among types."""
+    return [kind for kind in kinds if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
 
 
 def _read_config(cls: type[Config], values: object, where: str | Path, key: str) -> Config:
@@ -223,6 +243,12 @@ def _read_union(kinds: tuple[Any, ...], value: Any, where: str | Path, key: str)
     """The first of several types that takes the value."""
     if value is None and type(None) in kinds:
         return None
+    classes = _configurations(kinds)
+    if len(classes) > 1 and isinstance(value, dict):
+        names = [cls.__name__ for cls in classes]
+        rest = {name: item for name, item in value.items() if name != _TYPE}
+        name = _read_choice(names, value.get(_TYPE, names[0]), where, _joined(key, _TYPE))
+        return _read_config(classes[names.index(name)], rest, where, key)
     kinds = tuple(kind for kind in kinds if kind is not type(None))
     refusals = []
     for kind in kinds:

@@ -232,3 +232,41 @@ def test_missing_file_and_folder_are_named(tmp_path):
         read_yaml(Outer, tmp_path)
     with pytest.raises(InputError, match="there is no folder"):
         write_yaml(FULL, tmp_path / "none" / "config.yaml")
+
+
+@dataclass(frozen=True)
+class Square:
+    side: float = 1.0
+
+
+@dataclass(frozen=True)
+class Circle:
+    radius: float = 1.0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    shape: Square | Circle = field(default_factory=Square)
+
+
+def test_of_several_configurations_the_file_says_which() -> None:
+    assert to_plain(Drawing()) == {"shape": {"side": 1.0}}
+    assert to_plain(Drawing(Circle(2))) == {"shape": {"type": "Circle", "radius": 2}}
+    for drawing in (Drawing(), Drawing(Square(3.0)), Drawing(Circle())):
+        assert from_plain(Drawing, to_plain(drawing), "here") == drawing
+    assert from_plain(Drawing, {"shape": {"type": "Square"}}, "here") == Drawing()
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ({"radius": 1.0}, "unknown name shape.radius"),
+        ({"type": "Circle", "side": 1.0}, "unknown name shape.side"),
+        ({"type": "Cirle"}, "shape.type is 'Cirle'"),
+        ({"type": 3}, "shape.type is 3"),
+    ],
+)
+def test_a_configuration_of_another_kind_is_refused(shape: dict, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        from_plain(Drawing, {"shape": shape}, "here")
+    assert message in str(error.value)

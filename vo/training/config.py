@@ -7,6 +7,7 @@ from typing import Literal
 
 from vo.datasets.augmentation import AugmentConfig
 from vo.model import ModelConfig
+from vo.precision import Precision
 from vo.refine import RefineConfig
 
 
@@ -48,7 +49,8 @@ class LossConfig:
         smoothness: weight of edge-aware smoothness, halved with each scale.
         smooth_on: what is to be smooth: disparity (monodepth2) or depth (SQLdepth, SPIdepth).
         raw: weight of the photometric error at the pose network's own pose, beside the refined.
-        distillation: weight of the distance from the pose network's pose to the refined one.
+        distillation: weight of the distance from the pose network's pose to the refined one, in
+            steps: a rotation counts as far as it moves what lies at the median depth.
     """
 
     ssim_window: int = 3
@@ -92,6 +94,9 @@ class Bootstrap:
     Attributes:
         steps: how many; 0 is a training from video alone.
         depth: weight of the error of log depth.
+        beyond: weight of depth that is nearer than `vo.training.supervision.FARTHEST` where truth
+            is farther or has none. Only for dense truth, as the street's, where the sky alone has
+            none; with LiDAR most pixels have none.
         pose: weight of the pose network's error.
         refined: weight of the error after refinement, with true depth, from disturbed true poses:
             it teaches the features.
@@ -102,6 +107,7 @@ class Bootstrap:
 
     steps: int = 0
     depth: float = 1.0
+    beyond: float = 0.0
     pose: float = 1.0
     refined: float = 1.0
     refined_every: int = 4
@@ -117,12 +123,16 @@ class OptimConfig:
         steps: of the whole training, bootstrap included.
         lr: learning rate of AdamW.
         bootstrap_lr: during the bootstrap.
-        schedule: ``cosine`` down to a twentieth, or ``step``, a tenth after three quarters.
+        schedule: ``cosine`` down to a twentieth, or ``step``, a tenth after ``drop``.
+        drop: share of the steps after which the rate drops in the schedule ``step``.
+        encoder_lr: factor of the rate for the backbone of the depth network.
+        pose_lr: factor of the rate for the pose network.
         rise: steps in which the rate rises from 0 at the start of each phase.
         weight_decay: of weights with two or more dimensions.
         clip: largest norm of the gradient.
         ema: decay of the averaged weights, which are validated and kept; 0 keeps the last ones.
-        bf16: networks in bfloat16; losses and geometry never.
+        precision: of the networks; losses and geometry are never in bfloat16. ``auto``: ``bf16``
+            where the device computes it natively, else ``fp32``.
         seed: of everything that is drawn.
         most_faults: steps in a row with a loss that is not finite, after which training stops.
     """
@@ -131,11 +141,14 @@ class OptimConfig:
     lr: float = 1e-4
     bootstrap_lr: float = 1e-3
     schedule: Literal["cosine", "step"] = "cosine"
+    drop: float = 0.75
+    encoder_lr: float = 1.0
+    pose_lr: float = 1.0
     rise: int = 200
     weight_decay: float = 1e-2
     clip: float = 1.0
     ema: float = 0.999
-    bf16: bool = False
+    precision: Precision = "fp32"
     seed: int = 0
     most_faults: int = 5
 

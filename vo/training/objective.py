@@ -88,7 +88,7 @@ def self_supervised(
         refined = _refined(refiner, levels, depths[0], batch.K, T_raw, refinement)
         photo, error = scene.photometric(depths, with_stereo(refined.pose, batch))
         raw, _ = scene.photometric([depths[0].detach()], with_stereo(T_raw, batch))
-        distance = _distance(T_raw, refined)
+        distance = _distance(T_raw, refined, depths[0])
         loss = photo + config.raw * raw + config.distillation * distance
         terms |= _refinement_terms(refined) | {"raw": raw.item(), "distillation": distance.item()}
         confidence = levels[-1].confidence[: len(seen)].detach()
@@ -184,7 +184,9 @@ class Scene:
         the one before, as published; on depth at full size."""
         total = self.target.new_zeros(())
         on_depth = self.config.smooth_on == "depth"
-        values = depths if on_depth else depth.disparities[: self.config.scales]
+        # A network that learns depth itself has no disparity but its inverse.
+        disparities = depth.disparities or (1 / depth.depth,)
+        values = depths if on_depth else disparities[: self.config.scales]
         for scale, value in enumerate(values):
             image = self.target
             if value.shape[-2:] != image.shape[-2:]:
@@ -207,15 +209,20 @@ def _refined(
     return refiner(source, target, depth.repeat(2, 1, 1, 1), K.repeat(2, 1, 1), start)
 
 
-def _distance(T_raw: pp.LieTensor, refined: Refinement) -> Tensor:
-    """Mean length of the rotation and of the translation that refinement added, in units of the
-    mean step, where it succeeded."""
+def _distance(T_raw: pp.LieTensor, refined: Refinement, depth: Tensor) -> Tensor:
+    """Mean of what refinement added, in units of the mean step, where it succeeded.
+
+    A rotation moves the pixels of a point at depth d as a translation across the view does that is
+    d times as long: it counts that much, at the median depth.
+    """
     T_ref = pp.SE3(refined.pose.tensor().detach())
     missed = (T_raw @ T_ref.Inv()).Log().tensor()[refined.success]
     if not len(missed):
         return missed.sum()
     step = T_ref.matrix()[:, :3, 3].norm(dim=1).mean().clamp(min=1e-6)
-    return (missed[:, :3].norm(dim=1).mean() / step + missed[:, 3:].norm(dim=1).mean()).float()
+    lever = depth.detach().median().double()
+    added = missed[:, :3].norm(dim=1) + lever * missed[:, 3:].norm(dim=1)
+    return (added.mean() / step).float()
 
 
 def _refinement_terms(refined: Refinement) -> dict[str, float]:

@@ -14,6 +14,7 @@ from torch import nn
 from vo.atomic import write_atomically
 from vo.datasets.errors import InputError
 from vo.model import Model
+from vo.training.config import OptimConfig
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +27,7 @@ class State:
         model: the networks in training.
         average: the networks with averaged weights, which are validated and kept.
         optimizer: with its moments.
+        factors: of the learning rate, one for each of the optimizer's groups.
         step: number of the next step.
         faults: steps in a row that were skipped.
         best: smallest score of a validation so far.
@@ -34,22 +36,31 @@ class State:
     model: Model
     average: Model
     optimizer: torch.optim.Optimizer
+    factors: tuple[float, ...]
     step: int = 0
     faults: int = 0
     best: float = field(default=float("inf"))
 
     @classmethod
-    def begin(cls, model: Model, lr: float, weight_decay: float) -> State:
+    def begin(cls, model: Model, config: OptimConfig) -> State:
         """A training that starts from a model."""
         model.train().to(memory_format=torch.channels_last)
         average = copy.deepcopy(model).eval().requires_grad_(False)
-        decayed = [p for p in model.parameters() if p.ndim > 1]
-        others = [p for p in model.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": decayed, "weight_decay": weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        return cls(model, average, torch.optim.AdamW(groups, lr))
+        slower = {id(p): config.encoder_lr for p in model.depth_net.encoder.parameters()}
+        slower |= {id(p): config.pose_lr for p in model.pose_net.parameters()}
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        # Matrices, whose weights decay, before vectors.
+        for p in sorted(model.parameters(), key=lambda p: p.ndim <= 1):
+            groups.setdefault((slower.get(id(p), 1.0), p.ndim > 1), []).append(p)
+        decays = [config.weight_decay if decays else 0.0 for _, decays in groups]
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": params, "weight_decay": decay}
+                for params, decay in zip(groups.values(), decays, strict=True)
+            ],
+            config.lr,
+        )
+        return cls(model, average, optimizer, tuple(factor for factor, _ in groups))
 
     @torch.no_grad()
     def update_average(self, decay: float) -> None:

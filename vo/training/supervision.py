@@ -44,11 +44,11 @@ def supervised(
         T_raw = poses_of(model, seen)
         levels = None if refiner is None else features_of(model, seen, depth)
     bounds = model.config.depth.min_depth, model.config.depth.max_depth
-    known = (batch.depth > 0) & (batch.depth < FARTHEST)
-    log_truth = torch.where(known, batch.depth, 1).log()
-    errors = [(d.log() - log_truth).abs() for d in full_size_depths(depth, *bounds)]
-    errors = torch.stack([torch.where(known, error, 0) for error in errors])
-    depth_loss = errors.sum() / len(errors) / known.sum().clamp(min=1)
+    errors = torch.stack(
+        [_log_error(d, batch.depth, config.beyond) for d in full_size_depths(depth, *bounds)]
+    )
+    near = (batch.depth > 0) & (batch.depth < FARTHEST)
+    depth_loss = errors.sum() / len(errors) / near.sum().clamp(min=1)
     T_true = pp.mat2SE3(batch.T_s_t.transpose(0, 1).flatten(0, 1), check=False)
     pose_loss = pose_error(T_raw, T_true)
     loss = config.depth * depth_loss + config.pose * pose_loss
@@ -67,6 +67,13 @@ def supervised(
         terms["refined_share"] = refined.success.double().mean().item()
         confidence = levels[-1].confidence[: len(seen)].detach()
     return Outcome(loss, terms, depth.depth.detach(), errors[0].detach(), confidence)
+
+
+def _log_error(depth: Tensor, truth: Tensor, beyond: float) -> Tensor:
+    """|log depth - log truth| up to FARTHEST; beyond, what depth falls short of it, weighted."""
+    near = (truth > 0) & (truth < FARTHEST)
+    error = depth.log() - torch.where(near, truth, FARTHEST).log()
+    return torch.where(near, error.abs(), beyond * (-error).relu())
 
 
 def pose_errors(T: pp.LieTensor, T_true: pp.LieTensor) -> Tensor:

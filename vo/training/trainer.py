@@ -15,6 +15,7 @@ from vo.datasets.augmentation import augment
 from vo.datasets.errors import InputError
 from vo.datasets.triplets import TripletBatch, Triplets
 from vo.model import Model
+from vo.precision import use_bf16
 from vo.refine import PoseRefiner
 from vo.training.config import OptimConfig, TrainConfig
 from vo.training.objective import Outcome, self_supervised
@@ -87,7 +88,8 @@ class Trainer:
         self.validate, self.warn = validate, warn
         torch.manual_seed(config.optim.seed)
         model = (model or Model(config.model)).to(device)
-        self.state = State.begin(model, config.optim.lr, config.optim.weight_decay)
+        self.state = State.begin(model, config.optim)
+        self.bf16 = use_bf16(config.optim.precision, device)
         self.refiner = PoseRefiner(config.refinement.settings)
         self._flow_px: list[float] = []
 
@@ -136,8 +138,8 @@ class Trainer:
         torch.manual_seed((config.seed << 32) + number)
         seen = augment(batch.images, self.config.data.augment, self._generator(_AUGMENT))
         outcome = self._outcome(phase, batch, seen)
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr
+        for group, factor in zip(state.optimizer.param_groups, state.factors, strict=True):
+            group["lr"] = lr * factor
         state.optimizer.zero_grad(set_to_none=True)
         outcome.loss.backward()
         gradient = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip).item()
@@ -168,7 +170,7 @@ class Trainer:
 
     def _outcome(self, phase: Phase, batch: TripletBatch, seen: torch.Tensor) -> Outcome:
         config, model, number = self.config, self.state.model, self.state.step
-        common = (config.refinement, self._generator(_LOSS), config.optim.bf16)
+        common = (config.refinement, self._generator(_LOSS), self.bf16)
         if phase == "bootstrap":
             refines = config.bootstrap.refined > 0 and number % config.bootstrap.refined_every == 0
             refiner = self.refiner if refines and config.refinement.enabled else None
@@ -211,5 +213,5 @@ def rate(step: int, config: TrainConfig) -> float:
 def _shape(step: int, steps: int, optim: OptimConfig) -> float:
     up = min(1.0, (step + 1) / (optim.rise + 1))
     if optim.schedule == "step":
-        return up * (1.0 if step < 0.75 * steps else 0.1)
+        return up * (1.0 if step < optim.drop * steps else 0.1)
     return up * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))

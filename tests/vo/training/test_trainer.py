@@ -15,6 +15,7 @@ from vo.datasets.errors import InputError
 from vo.datasets.frame import Sequence
 from vo.datasets.triplets import TripletBatch, Triplets
 from vo.model import Model
+from vo.precision import Precision
 from vo.training.config import Bootstrap, TrainConfig
 from vo.training.state import State
 from vo.training.trainer import STATE_FILE, Step, Trainer, phase_of, rate
@@ -64,13 +65,13 @@ def test_video_alone_lowers_the_photometric_loss(
     assert sum(photo[-8:]) < 0.97 * sum(photo[:8])
 
 
-@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_killed_training_goes_on_exactly(
-    config: TrainConfig, drive: Sequence, tmp_path: Path, bf16: bool
+    config: TrainConfig, drive: Sequence, tmp_path: Path, precision: Precision
 ) -> None:
     config = replace(
         config,
-        optim=replace(config.optim, bf16=bf16),
+        optim=replace(config.optim, precision=precision),
         bootstrap=Bootstrap(steps=2, refined_every=2),
     )
     (tmp_path / "whole").mkdir()
@@ -176,7 +177,7 @@ def test_a_state_of_other_networks_is_refused(
 
 
 def test_the_average_starts_soon_and_ends_slow(config: TrainConfig) -> None:
-    state = State.begin(Model(config.model), 1e-3, 0.0)
+    state = State.begin(Model(config.model), replace(config.optim, weight_decay=0))
     weight = next(iter(state.model.parameters()))
     average = next(iter(state.average.parameters()))
     before = average.clone()

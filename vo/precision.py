@@ -1,0 +1,25 @@
+"""Whether networks compute in bfloat16."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "fp32", "bf16"]
+"""Of the networks' arithmetic: float32, bfloat16 under autocast, or bfloat16 where it is faster."""
+
+
+def use_bf16(precision: Precision, device: str | torch.device) -> bool:
+    """Whether to compute in bfloat16; ``auto`` does where the device has instructions for it.
+
+    A CPU without them emulates bfloat16, at several times the cost of float32.
+    """
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    found = (
+        torch.cpu.get_capabilities()
+    )  # "avx512_bf16", "amx_bf16", "sve_bf16", ...: True or False
+    return any(name.endswith("bf16") and has for name, has in found.items())
