@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from vo.training.validation import Validation
 
 TRAINING_STREETS = tuple(f"{number:02d}" for number in range(9))
-CONFIG_FILE, BEST_FILE, LAST_FILE = "config.yaml", "best.safetensors", "last.safetensors"
+CONFIG_FILE, FLAGS_FILE = "config.yaml", "flags.yaml"
+BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
 LOG_EVERY = 20
 Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")]
 
@@ -142,7 +143,7 @@ def train(flags: Flags, config: TrainConfig) -> None:
     from vo.tools.train_log import TrainLog
     from vo.training.validation import Validation
 
-    flags = _begin(flags, config)
+    flags = _checked(flags)
     drives, held_out = _drives(flags, config)
     samples = Triplets(
         drives, config.data.batch, config.data.gaps, config.optim.seed, config.data.mirror,
@@ -150,6 +151,8 @@ def train(flags: Flags, config: TrainConfig) -> None:
     )  # fmt: skip
     _demand_truth(config, samples)
     trainer = _trainer(flags, config, samples, held_out)
+    if not flags.resume:  # nothing is written before everything was found in order
+        _write_down(flags, config)
     start = trainer.state.step
     console.print(
         f"{len(samples.samples)} samples of {len(drives)} sequences, {config.optim.steps - start} "
@@ -171,23 +174,33 @@ def train(flags: Flags, config: TrainConfig) -> None:
     console.print(f"try it: vo-run --ckpt {flags.out / best}", soft_wrap=True, markup=False)
 
 
-def _begin(flags: Flags, config: TrainConfig) -> Flags:
-    """Make the folder of the run and write down what it is; or read what it was."""
-    from vo.settings import read_yaml, write_yaml
+def _checked(flags: Flags) -> Flags:
+    """The flags, once the folder of the run is fit for them; of a run that goes on, its own."""
+    from vo.settings import read_yaml
     from vo.training.trainer import STATE_FILE
 
-    file = flags.out / "flags.yaml"
     if flags.resume:
         if not (flags.out / STATE_FILE).exists():
             raise InputError(flags.out, "holds no saved state", "leave --resume out")
-        return replace(read_yaml(Flags, file), out=flags.out, resume=True, device=flags.device)
+        return replace(
+            read_yaml(Flags, flags.out / FLAGS_FILE),
+            out=flags.out,
+            resume=True,
+            device=flags.device,
+        )
     if flags.out.exists() and any(flags.out.iterdir()):
         problem = "holds something already"
         raise InputError(flags.out, problem, "add --resume to go on, or choose another --out")
+    return flags
+
+
+def _write_down(flags: Flags, config: TrainConfig) -> None:
+    """Make the folder of the run and say what it is."""
+    from vo.settings import write_yaml
+
     flags.out.mkdir(parents=True, exist_ok=True)
     write_yaml(config, flags.out / CONFIG_FILE)
-    write_yaml(flags, file)
-    return flags
+    write_yaml(flags, flags.out / FLAGS_FILE)
 
 
 def _drives(flags: Flags, config: TrainConfig) -> tuple[list[Sequence], list[Sequence]]:
@@ -277,22 +290,28 @@ def _trainer(flags: Flags, config: TrainConfig, samples: Any, held_out: list[Seq
 
 
 def _start_from(file: str, model: Model) -> None:
-    """Take over the weights of a checkpoint; those of layers that were changed start anew.
+    """Take over the weights of a checkpoint; layers that were changed start anew.
 
     Raises:
-        InputError: when none fits.
+        InputError: when most layers are others.
     """
     from vo.checkpoint import load_checkpoint
 
     given, own = load_checkpoint(file).model.state_dict(), model.state_dict()
-    kept = {key: w for key, w in given.items() if key in own and own[key].shape == w.shape}
-    anew = [key for key in own if key not in kept]
-    if len(anew) == len(own):
-        raise InputError("--init", f"no weight of {file} fits these networks", "choose another")
+    changed = {_layer(key) for key in own if key not in given or given[key].shape != own[key].shape}
+    layers = {_layer(key) for key in own}
+    if len(changed) > len(layers) / 2:
+        problem = f"{len(changed)} of the {len(layers)} layers are others than those of {file}"
+        raise InputError("--init", problem, "start from none, or change fewer --model settings")
+    kept = {key: weight for key, weight in given.items() if _layer(key) in layers - changed}
     model.load_state_dict(kept, strict=False)
-    if anew:
-        layers = ", ".join(dict.fromkeys(key.rpartition(".")[0] for key in anew))
-        _warn(f"{len(anew)} of {len(own)} weights do not fit {file} and start anew: {layers}")
+    if changed:
+        names = ", ".join(sorted(changed))
+        _warn(f"{len(changed)} of {len(layers)} layers do not fit {file} and start anew: {names}")
+
+
+def _layer(key: str) -> str:
+    return key.rpartition(".")[0]
 
 
 def _print_validation(found: Validation) -> None:

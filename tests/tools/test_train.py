@@ -119,6 +119,7 @@ def test_bad_input_is_one_line(
     with pytest.raises(InputError) as error:
         train(*parse(arguments(street, tmp_path / "run", *flags)))
     assert message in str(error.value)
+    assert not (tmp_path / "run").exists(), "a second try finds the folder as the first did"
 
 
 def test_data_without_truth_cannot_bootstrap(street: Path, tmp_path: Path) -> None:
@@ -188,3 +189,31 @@ def _wait_for_begin(out: Path, process: subprocess.Popen) -> None:
 
 def test_flags_have_defaults_for_the_street() -> None:
     assert Flags() == Flags(preset="street", data=None, out=Path("runs/train"))
+
+
+def test_layers_that_were_changed_start_anew_and_are_named(
+    street: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    train(*parse(arguments(street, tmp_path / "first", "--optim.steps", "2")))
+    start = tmp_path / "first" / "last.safetensors"
+    more = ["--init", str(start), "--model.pose.hidden", "32", "--optim.lr", "0"]
+    still = ["--optim.bootstrap-lr", "0", "--optim.ema", "0"]
+    train(*parse(arguments(street, tmp_path / "second", *more, *still)))
+    told = capsys.readouterr().err
+    assert "start anew: pose_net.decoder.0, pose_net.decoder.2, " in told
+    assert "depth_net" not in told
+    before = load_checkpoint(start).model.state_dict()
+    after = load_checkpoint(tmp_path / "second" / "last.safetensors").model.state_dict()
+    kept = [key for key in before if not key.startswith("pose_net.decoder")]
+    learned = [key for key in kept if before[key].is_floating_point() and "running" not in key]
+    assert all(before[key].equal(after[key]) for key in learned)
+    assert before["pose_net.decoder.0.bias"].shape != after["pose_net.decoder.0.bias"].shape
+
+
+def test_a_checkpoint_of_other_networks_is_refused(street: Path, tmp_path: Path) -> None:
+    train(*parse(arguments(street, tmp_path / "first", "--optim.steps", "2")))
+    init = ["--init", str(tmp_path / "first" / "last.safetensors")]
+    other = ["--model.depth.encoder.backbone", "resnet10t"]
+    pose = ["--model.pose.encoder.backbone", "resnet10t"]
+    with pytest.raises(InputError, match=r"--init: \d+ of the \d+ layers are others"):
+        train(*parse(arguments(street, tmp_path / "second", *init, *other, *pose)))

@@ -88,7 +88,9 @@ def self_supervised(
         refined = _refined(refiner, levels, depths[0], batch.K, T_raw, refinement)
         photo, error = scene.photometric(depths, with_stereo(refined.pose, batch))
         raw, _ = scene.photometric([depths[0].detach()], with_stereo(T_raw, batch))
-        distance = _distance(T_raw, refined, depths[0])
+        target = pp.SE3(refined.pose.tensor().detach())
+        success = refined.success
+        distance = distance_in_steps(T_raw[success], target[success], depths[0])
         loss = photo + config.raw * raw + config.distillation * distance
         terms |= _refinement_terms(refined) | {"raw": raw.item(), "distillation": distance.item()}
         confidence = levels[-1].confidence[: len(seen)].detach()
@@ -209,16 +211,15 @@ def _refined(
     return refiner(source, target, depth.repeat(2, 1, 1, 1), K.repeat(2, 1, 1), start)
 
 
-def _distance(T_raw: pp.LieTensor, refined: Refinement, depth: Tensor) -> Tensor:
-    """Mean of what refinement added, in units of the mean step, where it succeeded.
+def distance_in_steps(T_raw: pp.LieTensor, T_ref: pp.LieTensor, depth: Tensor) -> Tensor:
+    """Mean distance of poses (N,) from others, in units of the others' mean translation.
 
     A rotation moves the pixels of a point at depth d as a translation across the view does that is
-    d times as long: it counts that much, at the median depth.
+    d times as long: it counts that much, at the median depth. None are no distance apart.
     """
-    T_ref = pp.SE3(refined.pose.tensor().detach())
-    missed = (T_raw @ T_ref.Inv()).Log().tensor()[refined.success]
-    if not len(missed):
-        return missed.sum()
+    if not len(T_raw):
+        return depth.new_zeros(())
+    missed = (T_raw @ T_ref.Inv()).Log().tensor()
     step = T_ref.matrix()[:, :3, 3].norm(dim=1).mean().clamp(min=1e-6)
     lever = depth.detach().median().double()
     added = missed[:, :3].norm(dim=1) + lever * missed[:, 3:].norm(dim=1)

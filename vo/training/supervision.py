@@ -45,7 +45,7 @@ def supervised(
         levels = None if refiner is None else features_of(model, seen, depth)
     bounds = model.config.depth.min_depth, model.config.depth.max_depth
     errors = torch.stack(
-        [_log_error(d, batch.depth, config.beyond) for d in full_size_depths(depth, *bounds)]
+        [log_error(d, batch.depth, config.beyond) for d in full_size_depths(depth, *bounds)]
     )
     near = (batch.depth > 0) & (batch.depth < FARTHEST)
     depth_loss = errors.sum() / len(errors) / near.sum().clamp(min=1)
@@ -69,8 +69,17 @@ def supervised(
     return Outcome(loss, terms, depth.depth.detach(), errors[0].detach(), confidence)
 
 
-def _log_error(depth: Tensor, truth: Tensor, beyond: float) -> Tensor:
-    """|log depth - log truth| up to FARTHEST; beyond, what depth falls short of it, weighted."""
+def log_error(depth: Tensor, truth: Tensor, beyond: float) -> Tensor:
+    """|log depth - log truth| up to FARTHEST; beyond, what depth falls short of it, weighted.
+
+    Args:
+        depth: (B, 1, H, W) positive, in metres.
+        truth: (B, 1, H, W) in metres, 0 where unknown, which counts as far away.
+        beyond: weight of the second part.
+
+    Returns:
+        (B, 1, H, W).
+    """
     near = (truth > 0) & (truth < FARTHEST)
     error = depth.log() - torch.where(near, truth, FARTHEST).log()
     return torch.where(near, error.abs(), beyond * (-error).relu())

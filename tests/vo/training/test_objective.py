@@ -16,8 +16,14 @@ from vo.datasets.triplets import TripletBatch, Triplets
 from vo.model import Model
 from vo.refine import PoseRefiner
 from vo.training.config import LossConfig, TrainConfig
-from vo.training.objective import Outcome, Scene, poses_of, self_supervised
-from vo.training.supervision import disturbed, pose_errors, supervised
+from vo.training.objective import (
+    Outcome,
+    Scene,
+    distance_in_steps,
+    poses_of,
+    self_supervised,
+)
+from vo.training.supervision import FARTHEST, disturbed, log_error, pose_errors, supervised
 
 
 @pytest.fixture
@@ -222,3 +228,23 @@ def test_confidence_can_be_switched_off(config: TrainConfig, batch: TripletBatch
     _, found = outcome(changed, batch)
     assert found.confidence is not None
     assert found.confidence.unique().numel() == 1
+
+
+def test_a_rotation_counts_as_far_as_it_moves_what_lies_at_the_median_depth() -> None:
+    T_ref = pp.se3(torch.tensor([[0, 0, 2.0, 0, 0, 0]] * 3).double()).Exp()
+    depth = torch.full((1, 1, 4, 4), 12.0)
+    turned = pp.se3(torch.tensor([[0, 0, 0, 0, 0.01, 0]] * 3).double()).Exp() @ T_ref
+    shifted = pp.se3(torch.tensor([[0.12, 0, 0, 0, 0, 0]] * 3).double()).Exp() @ T_ref
+    assert distance_in_steps(turned, T_ref, depth).item() == pytest.approx(0.06)
+    assert distance_in_steps(shifted, T_ref, depth).item() == pytest.approx(0.06)
+    assert distance_in_steps(turned[:0], T_ref[:0], depth).item() == 0
+
+
+def test_the_sky_may_be_anywhere_beyond_and_is_pushed_away_where_it_is_near() -> None:
+    depth = torch.tensor([10.0, 20.0, 40.0, 100.0, 40.0])
+    truth = torch.tensor([20.0, 20.0, 0.0, 0.0, 200.0])
+    found = log_error(depth, truth, beyond=0.5)
+    half = 0.5 * torch.tensor(FARTHEST / 40).log().item()
+    expected = [torch.tensor(2.0).log().item(), 0, half, 0, half]
+    assert found.tolist() == pytest.approx(expected, abs=1e-6)
+    assert log_error(depth, truth, beyond=0.0)[2:].abs().sum() == 0
