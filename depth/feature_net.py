@@ -64,6 +64,18 @@ class FeatureLevel:
     stride: int
 
 
+def stack_levels(
+    first: Sequence[FeatureLevel], second: Sequence[FeatureLevel]
+) -> list[FeatureLevel]:
+    """Two pyramids of (B, ...) as one of (2B, ...)."""
+    return [
+        FeatureLevel(
+            torch.cat([a.features, b.features]), torch.cat([a.confidence, b.confidence]), a.stride
+        )
+        for a, b in zip(first, second, strict=True)
+    ]
+
+
 class FeatureNet(nn.Module):
     """Image to features and confidence, coarse to fine: strides 8, 4, 2 by default.
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vo.depth.feature_net import FeatureConfig, FeatureLevel, FeatureNet
+from vo.depth.feature_net import FeatureConfig, FeatureLevel, FeatureNet, stack_levels
 from vo.depth.losses import minimum_reprojection, photometric_error, smoothness
 from vo.depth.net import Depth, DepthConfig, DepthNet, full_size_depths
 from vo.depth.warp import warp
@@ -78,8 +78,8 @@ class TrainingStep:
         ]
         before, now, after = frames
         return self.refiner(
-            [_joined(a, b) for a, b in zip(before, after, strict=True)],
-            [_joined(a, a) for a in now],
+            stack_levels(before, after),
+            stack_levels(now, now),
             depth.depth.repeat(2, 1, 1, 1),
             self.K.repeat(2, 1, 1),
             T_init,
@@ -99,9 +99,3 @@ class TrainingStep:
             image = F.interpolate(now, disparity.shape[-2:], mode="area")
             loss = loss + 1e-3 / 2**scale * smoothness(disparity, image)
         return loss
-
-
-def _joined(a: FeatureLevel, b: FeatureLevel) -> FeatureLevel:
-    return FeatureLevel(
-        torch.cat([a.features, b.features]), torch.cat([a.confidence, b.confidence]), a.stride
-    )

@@ -54,10 +54,10 @@ def run_drives(flags: RunFlags) -> list[Result]:
     if flags.out is not None:
         demand_free(flags.out)
     names = asked_names(flags)
-    _demand_device(flags.device)
+    demand_device(flags.device)
     checkpoint = load_checkpoint(flags.ckpt, flags.device)
     settings = checkpoint.model.config.refine if flags.refine else None
-    odometry = Odometry(checkpoint.model, settings, flags.size, flags.device)
+    odometry = Odometry(checkpoint.model, settings, flags.size, flags.device, flags.precision)
     sequences = [_open(flags, name, odometry.size) for name in names]
     demand_different([sequence.name for sequence in sequences])
     results = []
@@ -71,7 +71,12 @@ def run_drives(flags: RunFlags) -> list[Result]:
     return results
 
 
-def _demand_device(name: str) -> None:
+def demand_device(name: str) -> None:
+    """Refuse a device that torch cannot use here.
+
+    Raises:
+        InputError: naming --device.
+    """
     import torch
 
     try:

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from vo.datasets.errors import InputError
+from vo.precision import Precision
 from vo.protocol import Alignment
 
 ALL = "all"
@@ -32,6 +33,8 @@ class RunFlags:
             rendered at the checkpoint's size where it is missing.
         device: cpu, cuda, cuda:1, mps, ...
         size: width and height that images are resized to; the checkpoint's when not given.
+        precision: of the networks: fp32, bf16, or auto, which is bf16 where the device computes it
+            natively.
         refine: with --no-refine the poses of the pose network alone.
         out: folder to write to, DIR/SEQ with several sequences; runs/SEQ-1, -2, ... when not given.
         intrinsics: fx,fy,cx,cy[,width,height] or a camera file, for data that have none.
@@ -48,6 +51,7 @@ class RunFlags:
     data: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     device: str = "cpu"
     size: tuple[int, int] | None = None
+    precision: Precision = "fp32"
     refine: bool = True
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     intrinsics: str | None = None

@@ -25,8 +25,9 @@ from vo.datasets.camera import Array, Camera
 from vo.datasets.errors import InputError
 from vo.datasets.frame import Frame
 from vo.datasets.sequence import resize_image
-from vo.depth.feature_net import FeatureLevel
+from vo.depth.feature_net import FeatureLevel, stack_levels
 from vo.model import Model
+from vo.precision import Precision, use_bf16
 from vo.refine import PoseRefiner, Reason, RefineConfig, Refinement
 
 UNRELATED = 0.8  # of the cost of unrelated features: an alignment that is no better is none
@@ -107,6 +108,7 @@ class Odometry:
             pose network alone.
         size: (width, height) that images are resized to; the model's by default.
         device: to compute on.
+        precision: of the networks; the refinement is always as precise as it is.
 
     Raises:
         InputError: when the networks cannot take images of that size.
@@ -118,8 +120,10 @@ class Odometry:
         refine: RefineConfig | None,
         size: tuple[int, int] | None = None,
         device: str = "cpu",
+        precision: Precision = "fp32",
     ) -> None:
         self.model = model.to(device).eval()
+        self.bf16 = use_bf16(precision, device)
         self.refiner = None if refine is None else PoseRefiner(refine)
         self.size = size or (model.config.width, model.config.height)
         self.device = device
@@ -136,6 +140,7 @@ class Odometry:
         refine: bool = True,
         size: tuple[int, int] | None = None,
         device: str = "cpu",
+        precision: Precision = "fp32",
     ) -> Odometry:
         """An odometry with the networks of a checkpoint: a file, or the name of a shipped one.
 
@@ -144,7 +149,7 @@ class Odometry:
         """
         checkpoint = load_checkpoint(where, device)
         settings = checkpoint.model.config.refine if refine else None
-        odometry = cls(checkpoint.model, settings, size, device)
+        odometry = cls(checkpoint.model, settings, size, device, precision)
         odometry.card = checkpoint.card
         return odometry
 
@@ -189,14 +194,20 @@ class Odometry:
         image = np.ascontiguousarray(resize_image(image, self.size))
         x = torch.from_numpy(image).to(self.device)
         x = x.permute(2, 0, 1)[None].float() / 255
-        depth = self.model.depth_net(x)
-        features = () if self.refiner is None else self.model.features(x, depth)
+        with self._networks():
+            depth = self.model.depth_net(x)
+            features = () if self.refiner is None else self.model.features(x, depth)
         K = torch.from_numpy(camera.K).float()[None].to(self.device)
         return _Seen(x, depth.depth, features, K, time_s), camera
 
     def _pose_net(self, last: _Seen, now: _Seen) -> pp.LieTensor:
         """T_last_now by the pose network, (7,)."""
-        return self.model.pose_net(last.image, now.image).se3().Inv()[0]
+        with self._networks():
+            motion = self.model.pose_net(last.image, now.image)
+        return motion.se3().Inv()[0]
+
+    def _networks(self) -> torch.autocast:
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16)
 
     def _track(self, last: _Seen, now: _Seen, T_raw: pp.LieTensor) -> _Motion:
         """Refined motion; from the motion before where the first guess leads nowhere; that motion
@@ -221,8 +232,8 @@ class Odometry:
         assert self.refiner is not None
         starts = pp.SE3(torch.stack([T_start.Inv().tensor(), T_start.tensor()]))
         result = self.refiner(
-            _joined(now.features, last.features),  # sources
-            _joined(last.features, now.features),  # targets
+            stack_levels(now.features, last.features),  # sources
+            stack_levels(last.features, now.features),  # targets
             torch.cat([last.depth, now.depth]),
             torch.cat([last.K, now.K]),
             starts,
@@ -287,17 +298,6 @@ def _parts(
         wanted = f"({camera.height}, {camera.width}, 3) uint8"
         raise ValueError(f"image must be {wanted} as its camera, got {image.shape} {image.dtype}")
     return image, camera, float(time_s)
-
-
-def _joined(
-    first: tuple[FeatureLevel, ...], second: tuple[FeatureLevel, ...]
-) -> list[FeatureLevel]:
-    return [
-        FeatureLevel(
-            torch.cat([a.features, b.features]), torch.cat([a.confidence, b.confidence]), a.stride
-        )
-        for a, b in zip(first, second, strict=True)
-    ]
 
 
 def _middle(a: pp.LieTensor, b: pp.LieTensor) -> pp.LieTensor:

@@ -1,25 +1,23 @@
-"""Whether networks compute in bfloat16."""
+"""Whether networks compute in bfloat16. Commands list the choices before PyTorch is loaded."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-import torch
-
 Precision = Literal["auto", "fp32", "bf16"]
 """Of the networks' arithmetic: float32, bfloat16 under autocast, or bfloat16 where it is faster."""
 
 
-def use_bf16(precision: Precision, device: str | torch.device) -> bool:
+def use_bf16(precision: Precision, device: str) -> bool:
     """Whether to compute in bfloat16; ``auto`` does where the device has instructions for it.
 
     A CPU without them emulates bfloat16, at several times the cost of float32.
     """
     if precision != "auto":
         return precision == "bf16"
+    import torch
+
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    found = (
-        torch.cpu.get_capabilities()
-    )  # "avx512_bf16", "amx_bf16", "sve_bf16", ...: True or False
+    found = torch.cpu.get_capabilities()  # names such as avx512_bf16 or amx_bf16: whether it has it
     return any(name.endswith("bf16") and has for name, has in found.items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,16 +21,9 @@ from vo.datasets.street import render_street
 from vo.model import Model
 from vo.odometry import Odometry
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FRAMES = 6
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """The tensors are tiny, and threads would mostly wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +213,12 @@ def test_memory_does_not_grow(model: Model, frames: list[Frame]) -> None:
     tensors_after(3, 0)
     before = tensors_after(3, 3)
     assert tensors_after(12, 6) <= before, "only the last frame is kept"
+
+
+def test_networks_in_bfloat16_give_about_the_same_poses(model: Model, frames: list[Frame]) -> None:
+    exact, coarse = (Odometry(model, model.config.refine, precision=p) for p in ("fp32", "bf16"))
+    for frame in frames[:3]:
+        a, b = exact.step(frame), coarse.step(frame)
+        assert b.depth.dtype == np.float32
+    assert not np.array_equal(a.T_w_c, b.T_w_c)
+    np.testing.assert_allclose(b.T_w_c, a.T_w_c, atol=0.05)

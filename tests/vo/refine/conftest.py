@@ -1,12 +1,8 @@
-"""One thread: the tensors are tiny, and threads would mostly wait for each other."""
+"""One thread for all tests of the refinement."""
 
 import pytest
-import torch
 
 
-@pytest.fixture(autouse=True, scope="package")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(autouse=True, scope="module")
+def small_tensors(one_thread: None) -> None:
+    """Tensors are tiny in every module."""
