@@ -16,7 +16,9 @@ import tyro
 from vo.datasets.errors import InputError
 from vo.tools.ablation import ablation
 from vo.tools.console import console, print_table, run
+from vo.tools.depth_benchmark import depth
 from vo.tools.pairs import pairs
+from vo.tools.tables import new_table, number, ratio_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +33,7 @@ File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 app = tyro.extras.SubcommandApp()
 app.command(pairs)
 app.command(ablation)
+app.command(depth)
 
 
 def main() -> None:
@@ -159,14 +162,13 @@ def _print(reports: Iterable[Report], shares: list[Share]) -> None:
     reports = list(reports)
     print_table(_row_table([row for report in reports for row in report.rows]))
     ratios = {name: ratio for report in reports for name, ratio in report.ratios.items()}
-    print_table(_ratio_table(ratios))
+    print_table(ratio_table(ratios))
     if shares:
         print_table(_basin_table(shares))
 
 
 def _row_table(rows: list[Row]) -> Table:
-    table = _new_table(("task", "method", "backend", "variant"))
-    for title in (
+    numbers = (
         "B",
         "C",
         "points",
@@ -177,50 +179,28 @@ def _row_table(rows: list[Row]) -> Table:
         "iterations",
         "off m",
         "off deg",
-    ):
-        table.add_column(title, justify="right", no_wrap=True)
+    )
+    table = new_table(("task", "method", "backend", "variant"), numbers)
     for row in rows:
         s = row.setting
         table.add_row(
             s.task, s.method, s.backend, s.variant, str(s.batch), str(s.channels or "-"),
-            "all" if s.points is None else str(s.points), _number(row.ms), _number(row.fastest_ms),
-            str(row.rounds), _number(row.peak_mb), _number(row.iterations),
-            _number(row.error_m, 4), _number(row.error_deg, 4),
+            "all" if s.points is None else str(s.points), number(row.ms), number(row.fastest_ms),
+            str(row.rounds), number(row.peak_mb), number(row.iterations),
+            number(row.error_m, 4), number(row.error_deg, 4),
         )  # fmt: skip
     return table
 
 
-def _ratio_table(ratios: dict[str, float]) -> Table:
-    table = _new_table(("ratio",))
-    table.add_column("", justify="right", no_wrap=True)
-    for name, ratio in ratios.items():
-        table.add_row(name, _number(ratio, 2))
-    return table
-
-
 def _basin_table(shares: list[Share]) -> Table:
-    table = _new_table(("derivative",))
-    for title in ("start m", "start deg", "pairs", "share", "median m", "median deg"):
-        table.add_column(title, justify="right", no_wrap=True)
+    numbers = ("start m", "start deg", "pairs", "share", "median m", "median deg")
+    table = new_table(("derivative",), numbers)
     for s in shares:
         table.add_row(
             s.derivative, f"{s.off_m:g}", f"{s.off_deg:g}", str(s.pairs), f"{s.share:.2f}",
             f"{s.median_m:.4f}", f"{s.median_deg:.4f}",
         )  # fmt: skip
     return table
-
-
-def _new_table(titles: tuple[str, ...]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    return table
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _write(path: Path, machine: dict[str, Any], reports: list[Report], shares: list[Share]) -> None:
