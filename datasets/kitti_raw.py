@@ -42,7 +42,7 @@ _DRIVE = rf"{_DATE}_drive_([0-9]{{4}})_sync"
 _TIME = r"(20[0-9]{2}-[0-9]{2}-[0-9]{2})[ T]([0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?)"
 
 
-def open_kitti_raw(drive: Path, camera: str | None = None) -> Recording:
+def open_kitti_raw(drive: Path, camera: str | None = None, poses: bool = True) -> Recording:
     """Open one drive, ``root/DATE/DATE_drive_NNNN_sync``.
 
     Frames are the images that exist: some drives lack a few, and `Recording.numbers` and the
@@ -56,6 +56,7 @@ def open_kitti_raw(drive: Path, camera: str | None = None) -> Recording:
         drive: the folder.
         camera: ``image_00`` to ``image_03``; None is the first of image_02, image_00, image_03,
             image_01 that is there.
+        poses: whether to read the GPS/IMU packets; without, ``T_w_c`` is None.
 
     Raises:
         InputError: when something is missing, damaged or does not fit together.
@@ -67,7 +68,7 @@ def open_kitti_raw(drive: Path, camera: str | None = None) -> Recording:
         name=drive.name,
         camera=calibration.camera(name, *image_size(images.paths[0])),
         timestamps=read_frame_times(drive / name / "timestamps.txt", images.numbers),
-        T_w_c=read_frame_poses(drive, images.numbers, calibration),
+        T_w_c=read_frame_poses(drive, images.numbers, calibration) if poses else None,
         numbers=images.numbers,
         images=images.paths,
         baseline_m=calibration.baseline_m(name),

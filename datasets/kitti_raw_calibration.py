@@ -55,6 +55,10 @@ class Calibration:
         camera = self.projections.camera(self._known(name), *size)
         return camera.fitted(width, height, self.path)
 
+    def projection(self, name: str) -> Array:
+        """(3, 4) float64 from points in rectified camera 0 to pixels of camera ``image_0n``."""
+        return self.projections.projections[f"P{self._known(name)[-1]}"]
+
     def T_c0_c(self, name: str) -> Array:
         """(4, 4) float64 pose of rectified camera ``image_0n`` in that of camera 0, metres."""
         return self.projections.T_c0_c(self._known(name))

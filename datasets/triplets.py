@@ -1,29 +1,25 @@
-"""Training samples: three frames that follow each other, in batches that depend on the step alone.
+"""Training samples: three frames that follow each other, in batches that depend on the step.
 
-A loader has no state but the number of the next step. Which samples a batch holds and how they are
-mirrored follow from the seed and that number, so that a run that was killed goes on exactly.
+Which samples a batch holds and how they are mirrored follow from the seed and the step alone.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vo.datasets.batches import Batches, Memory, check_at_least_one
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
 from vo.datasets.frame import Frame
 from vo.datasets.frame import Sequence as Drive
 from vo.datasets.stereo import T_other_this, other_camera
 
-# Streams of random numbers that share a seed: what is drawn for one never shifts the other.
-ORDER, MIRROR = 1, 2
+MIRROR = 2  # stream of random numbers, beside that of the order in `vo.datasets.batches`
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +61,11 @@ class _Known:
     depth: Array | None
     number: int
 
+    def nbytes(self) -> int:
+        return self.image.nbytes + (0 if self.depth is None else self.depth.nbytes)
 
-class Triplets:
+
+class Triplets(Batches[TripletBatch]):
     """Samples from drives, in batches numbered from 0, without end.
 
     Args:
@@ -97,9 +96,8 @@ class Triplets:
         workers: int = 2,
         stereo: bool = False,
     ) -> None:
-        _check(drives, batch, gaps, workers, memory_gb)
-        self.drives, self.batch, self.gaps = tuple(drives), batch, tuple(gaps)
-        self.seed, self.mirror, self.workers = seed, mirror, workers
+        _check(drives, gaps)
+        self.drives, self.gaps, self.mirror = tuple(drives), tuple(gaps), mirror
         # Further drives in the cache of frames, not in the list of samples.
         self.others = tuple(other_camera(drive) for drive in drives) if stereo else ()
         self.T_other_this = [T_other_this(drive) for drive in drives] if stereo else []
@@ -108,62 +106,20 @@ class Triplets:
             for d, drive in enumerate(drives)
             for i in range(max(gaps), len(drive) - max(gaps))
         ]
-        if len(self.samples) < batch:
-            problem = f"is {batch}, but the drives hold {len(self.samples)} samples"
-            raise InputError("--data.batch", problem, "make it smaller or add drives")
-        self._kept: dict[tuple[int, int], _Known] = {}
-        self._bytes_left = memory_gb * 1e9
-        self._lock = Lock()
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Batches until every sample was seen once; the samples left over wait for the next."""
-        return len(self.samples) // self.batch
+        super().__init__(len(self.samples), batch, seed, workers)
+        self._memory = Memory[tuple[int, int], _Known](memory_gb, _Known.nbytes)
 
     def at(self, step: int) -> TripletBatch:
         """The batch of a step; InputError names an image that is damaged."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([self.seed, ORDER, epoch]).permutation(len(self.samples))
-        chosen = order[place * self.batch : (place + 1) * self.batch]
         rng = np.random.default_rng([self.seed, MIRROR, step])
         gaps = rng.choice(self.gaps, self.batch)
         mirrored = rng.random(self.batch) < (0.5 if self.mirror else 0.0)
         return _stacked(
             [
                 self._sample(int(n), int(g), bool(m))
-                for n, g, m in zip(chosen, gaps, mirrored, strict=True)
+                for n, g, m in zip(self.chosen(step), gaps, mirrored, strict=True)
             ]
         )
-
-    def stream(self, start: int, stop: int, ahead: int = 4) -> Iterator[TripletBatch]:
-        """The batches ``start`` to ``stop - 1``, read by threads while earlier ones are used.
-
-        What goes wrong with a batch is raised where it would have come. Closing the generator (or
-        leaving it to be collected) stops the threads.
-
-        Args:
-            start: first step.
-            stop: step after the last one.
-            ahead: batches, one at least, that are read before they are asked for.
-
-        Raises:
-            InputError: naming an image that is damaged.
-            ValueError: when ``ahead`` is below 1.
-        """
-        if ahead < 1:
-            raise ValueError(f"ahead must be at least 1, got {ahead}")
-        pending: deque[Future[TripletBatch]] = deque()
-        pool = ThreadPoolExecutor(self.workers)
-        try:
-            for step in range(start, min(start + ahead, stop)):
-                pending.append(pool.submit(self.at, step))
-            for step in range(start, stop):
-                batch = pending.popleft().result()
-                if step + ahead < stop:
-                    pending.append(pool.submit(self.at, step + ahead))
-                yield batch
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
     def _sample(self, number: int, gap: int, mirrored: bool) -> TripletBatch:
         d, i = self.samples[number]
@@ -184,15 +140,8 @@ class Triplets:
 
     def _frame(self, drive: int, index: int) -> _Known:
         """A decoded frame, from memory or from disk. Called from several threads."""
-        known = self._kept.get((drive, index))
-        if known is None:
-            known = _known((self.drives + self.others)[drive][index])
-            size = known.image.nbytes + (0 if known.depth is None else known.depth.nbytes)
-            with self._lock:  # two threads may have read the same frame: it counts once
-                if (drive, index) not in self._kept and self._bytes_left >= size:
-                    self._bytes_left -= size
-                    self._kept[drive, index] = known
-        return known
+        drives = self.drives + self.others
+        return self._memory.get((drive, index), lambda: _known(drives[drive][index]))
 
 
 def _known(frame: Frame) -> _Known:
@@ -239,16 +188,10 @@ def _stacked(samples: list[TripletBatch]) -> TripletBatch:
     )
 
 
-def _check(
-    drives: Sequence[Drive], batch: int, gaps: Sequence[int], workers: int, memory_gb: float
-) -> None:
+def _check(drives: Sequence[Drive], gaps: Sequence[int]) -> None:
     if not drives:
         raise InputError("--seq", "names no sequence to train on", "name at least one")
-    for name, number in (("batch", batch), ("gaps", min(gaps, default=0)), ("workers", workers)):
-        if number < 1:
-            raise InputError(f"--data.{name}", f"is {number}", "give 1 or more")
-    if not memory_gb >= 0:
-        raise InputError("--data.memory-gb", f"is {memory_gb:g}", "give 0 or more")
+    check_at_least_one("gaps", min(gaps, default=0))
     sizes = {drive.camera.size for drive in drives}
     if len(sizes) > 1:
         raise ValueError(f"drives must have one image size, got {sorted(sizes)}")

@@ -50,7 +50,7 @@ def check(data: Data, seq: Seq = None, workers: int = 2) -> int:
     if workers < 1:
         raise InputError("--workers", f"is {workers}", "give 1 or more")
     images = 0
-    with _progress() as show:
+    with progress_bars() as show:
 
         def progress(where: str, done: int, total: int) -> None:
             nonlocal images
@@ -184,7 +184,7 @@ def _truth(sequence: Sequence) -> str:
 
 def street_progress() -> AbstractContextManager[Callable[[str, int, int], None]]:
     """A bar on standard error for each sequence of the street that has to be drawn."""
-    return _progress("street {}")
+    return progress_bars("street {}")
 
 
 def _print(line: str) -> None:
@@ -192,7 +192,7 @@ def _print(line: str) -> None:
 
 
 @contextmanager
-def _progress(title: str = "{}") -> Iterator[Callable[[str, int, int], None]]:
+def progress_bars(title: str = "{}") -> Iterator[Callable[[str, int, int], None]]:
     """A bar for each folder on standard error; nothing where that is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn

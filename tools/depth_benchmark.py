@@ -71,12 +71,13 @@ def depth(
     import torch
 
     from vo.precision import use_bf16
-    from vo.presets import PRESETS
+    from vo.presets import FROM_A_CHECKPOINT, PRESETS
 
+    known = [name for name in PRESETS if name not in FROM_A_CHECKPOINT]
     for name in presets:
-        if name not in PRESETS or name == "finetune":
-            known = ", ".join(known for known in PRESETS if known != "finetune")
-            raise InputError("--preset", f"there is no network of {name!r}", f"known are {known}")
+        if name not in known:
+            remedy = f"known are {', '.join(known)}"
+            raise InputError("--preset", f"there is no network of {name!r}", remedy)
     if threads is not None:
         torch.set_num_threads(threads)
     precisions = ("fp32", "bf16") if use_bf16("auto", "cpu") else ("fp32",)

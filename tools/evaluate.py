@@ -13,6 +13,7 @@ import tyro
 from vo.datasets.errors import InputError
 from vo.protocol import Alignment, Match
 from vo.tools.console import console, run, table_width
+from vo.tools.evaluate_depth import depth
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,6 +27,7 @@ SHORTEST_NAME = 8  # columns: names fold before a number would
 File = Annotated[Path, tyro.conf.arg(metavar="FILE")]
 
 app = tyro.extras.SubcommandApp()
+app.command(depth)
 
 
 def main() -> None:

@@ -201,7 +201,7 @@ def demand_free(out: Path) -> None:
 
 def _taken(out: Path) -> InputError:
     problem = "holds something already, which is never overwritten"
-    return InputError(out, problem, "choose another --out, or leave it out for runs/SEQ-N")
+    return InputError(out, problem, "choose another --out, or leave it out")
 
 
 def write_settings(

@@ -122,7 +122,7 @@ def metrics_json(result: Result) -> str:
         "refinement": result.refined,
         "unjudged": result.unjudged or None,
     }
-    return json.dumps(_strict(content), indent=2, allow_nan=False) + "\n"
+    return json.dumps(strict(content), indent=2, allow_nan=False) + "\n"
 
 
 def mean_ratio(consistency: ScaleConsistency) -> float:
@@ -178,10 +178,10 @@ def _without_series(numbers: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in numbers.items() if not isinstance(value, np.ndarray)}
 
 
-def _strict(value: Any) -> Any:
-    """Strict JSON has no NaN."""
+def strict(value: Any) -> Any:
+    """The same numbers for strict JSON, which has no NaN: null stands for it."""
     if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
+        return {key: strict(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

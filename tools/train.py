@@ -1,4 +1,4 @@
-"""``vo-train``: learn depth, pose and features from video."""
+"""``vo-train``: learn depth, pose and features from video, or metric depth from sparse truth."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -14,7 +14,9 @@ from vo.datasets.errors import InputError
 from vo.tools.console import console, run
 
 if TYPE_CHECKING:
+    from vo.datasets.annotated_batches import AnnotatedSamples
     from vo.datasets.frame import Sequence
+    from vo.datasets.triplets import Triplets
     from vo.model import Model
     from vo.training.config import TrainConfig
     from vo.training.trainer import Trainer
@@ -29,7 +31,7 @@ Names = Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")]
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """Learn depth, pose and features from video.
+    """Learn depth, pose and features from video, or metric depth from sparse truth.
 
     Every setting of the preset can be changed as well, such as --optim.steps 3000: see all of them
     with ``vo-train --preset NAME --help``.
@@ -39,12 +41,16 @@ class Flags:
     Example: vo-train --preset finetune --init street.safetensors --data kitti --seq 03 --val 06
 
     Attributes:
-        preset: street (the small shipped model), finetune (an own model on other video), sa4depth,
+        preset: street (the small shipped model), finetune (an own model on other video), metric and
+            metric-nyu (its depth on sparse true depth, of KITTI and of NYU), sa4depth,
             monodepth2-r18, sqldepth-r50, sqldepth-r50-320, sqldepth-b5, sqldepth-large,
             spidepth-large, spidepth-huge; +sa4 behind a name adds the refinement of SA4Depth, +mono
             leaves out stereo.
-        data: folder or video to learn from, as vo-run takes it; the street when not given.
-        seq: sequences to train on; 00 to 08 of the street.
+        data: folder or video to learn from, as vo-run takes it; the street when not given. With
+            true depth the root of KITTI raw, or of NYU's scenes.
+        annotations: KITTI's data_depth_annotated; not needed where its depth lies in the drives.
+        seq: sequences to train on; 00 to 08 of the street. With true depth also files (.txt) with
+            `image depth focal` a line; all drives but those of --val when not given.
         val: sequences to validate on, none of which is trained on; without any the last weights
             are kept.
         out: folder of the run.
@@ -60,6 +66,7 @@ class Flags:
 
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "street"
     data: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    annotations: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     seq: Names = ()
     val: Names = ()
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/train")
@@ -106,17 +113,17 @@ def parse(arguments: list[str]) -> tuple[Flags, TrainConfig]:
         prog="vo-train",
         args=rest + helps,
         description=about,
-        default=_preset(flags),
+        default=_preset(flags, demand_init=not helps),
         config=(tyro.conf.AvoidSubcommands,),
     )
     return flags, config
 
 
-def _preset(flags: Flags) -> TrainConfig:
+def _preset(flags: Flags, demand_init: bool) -> TrainConfig:
     """The preset, with networks and first weights as --init says."""
     from vo.checkpoint import read_card
     from vo.model import with_first_weights
-    from vo.presets import PRESETS, preset
+    from vo.presets import FROM_A_CHECKPOINT, PRESETS, preset
 
     try:
         config = preset(flags.preset)
@@ -127,7 +134,7 @@ def _preset(flags: Flags) -> TrainConfig:
         return replace(config, model=with_first_weights(config.model, flags.init == "pretrained"))
     if flags.init is not None:
         return replace(config, model=read_card(flags.init)[0])
-    if flags.preset == "finetune":
+    if demand_init and flags.preset in FROM_A_CHECKPOINT:
         raise InputError("--init", "is missing", "name the checkpoint to start from")
     return config
 
@@ -138,24 +145,19 @@ def train(flags: Flags, config: TrainConfig) -> None:
     Raises:
         InputError: when data, checkpoint or folder are not as they should be.
     """
-    from vo.datasets.triplets import Triplets
     from vo.tools.train_card import save_weights
     from vo.tools.train_log import TrainLog
     from vo.training.validation import Validation
 
     flags = _checked(flags)
     drives, held_out = _drives(flags, config)
-    samples = Triplets(
-        drives, config.data.batch, config.data.gaps, config.optim.seed, config.data.mirror,
-        config.data.memory_gb, config.data.workers, config.data.stereo,
-    )  # fmt: skip
-    _demand_truth(config, samples)
+    samples = _samples(config, drives)
     trainer = _trainer(flags, config, samples, held_out)
     if not flags.resume:  # nothing is written before everything was found in order
         _write_down(flags, config)
     start = trainer.state.step
     console.print(
-        f"{len(samples.samples)} samples of {len(drives)} sequences, {config.optim.steps - start} "
+        f"{samples.count} samples of {len(drives)} sequences, {config.optim.steps - start} "
         f"steps of {config.data.batch}; to stop and go on later: Ctrl-C, then --resume",
         soft_wrap=True,
     )
@@ -204,10 +206,15 @@ def _write_down(flags: Flags, config: TrainConfig) -> None:
 
 
 def _drives(flags: Flags, config: TrainConfig) -> tuple[list[Sequence], list[Sequence]]:
-    """Sequences to train and to validate on, at the size of the networks."""
+    """Sequences to train and to validate on; those of video at the size of the networks."""
     from vo.datasets import list_sequences
     from vo.datasets.sequence import select
+    from vo.tools.train_metric import annotated_drives
 
+    if config.metric.enabled:
+        return annotated_drives(flags, config, _warn)
+    if flags.annotations is not None:
+        raise InputError("--annotations", "is used with --preset metric", "leave the flag out")
     names = flags.seq
     if not names:
         known = list_sequences(flags.data)
@@ -256,7 +263,25 @@ def _open(flags: Flags, config: TrainConfig, text: str) -> Sequence:
     )  # fmt: skip
 
 
-def _demand_truth(config: TrainConfig, samples: Any) -> None:
+def _samples(config: TrainConfig, drives: list[Sequence]) -> Triplets | AnnotatedSamples:
+    from vo.datasets.annotated_batches import AnnotatedSamples
+    from vo.datasets.triplets import Triplets
+
+    data, seed = config.data, config.optim.seed
+    if config.metric.enabled:
+        size = config.model.width, config.model.height
+        return AnnotatedSamples(
+            drives, data.batch, size, config.metric.augment, seed, data.mirror, data.memory_gb,
+            data.workers,
+        )  # fmt: skip
+    samples = Triplets(
+        drives, data.batch, data.gaps, seed, data.mirror, data.memory_gb, data.workers, data.stereo
+    )
+    _demand_truth(config, samples)
+    return samples
+
+
+def _demand_truth(config: TrainConfig, samples: Triplets) -> None:
     if config.bootstrap.steps == 0:
         return
     sample = samples.at(0)
@@ -265,8 +290,14 @@ def _demand_truth(config: TrainConfig, samples: Any) -> None:
         raise InputError("--bootstrap.steps", problem, "set it to 0, or --preset finetune")
 
 
-def _trainer(flags: Flags, config: TrainConfig, samples: Any, held_out: list[Sequence]) -> Trainer:
+def _trainer(
+    flags: Flags,
+    config: TrainConfig,
+    samples: Triplets | AnnotatedSamples,
+    held_out: list[Sequence],
+) -> Trainer:
     from vo.model import Model, with_first_weights
+    from vo.training.metric import validate_depth
     from vo.training.trainer import Trainer
     from vo.training.validation import validate
 
@@ -278,8 +309,9 @@ def _trainer(flags: Flags, config: TrainConfig, samples: Any, held_out: list[Seq
         model = Model(with_first_weights(config.model, False))
 
     def judge(weights: Model) -> tuple[float, dict[str, float]]:
-        drives = held_out
-        return validate(weights, drives, config.model.refine, flags.device)
+        if config.metric.enabled:
+            return validate_depth(weights, held_out, config.metric, flags.device)
+        return validate(weights, held_out, config.model.refine, flags.device)
 
     trainer = Trainer(
         config, samples, flags.out, flags.device, model, judge if held_out else None, _warn

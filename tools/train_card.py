@@ -40,10 +40,11 @@ def _card(
     flags: Flags, config: TrainConfig, steps: int, drives: list[Sequence], found: Validation | None
 ) -> Card:
     from vo.checkpoint import Card, read_card
+    from vo.tools.train_metric import frames_hash
     from vo.tools.version import commit
 
     start, taught = "", config.bootstrap.steps > 0
-    metric = taught or config.data.stereo
+    metric = taught or config.data.stereo or config.metric.enabled
     if flags.init not in (None, "none", "pretrained"):
         first = read_card(str(flags.init))[1]
         metric, taught = metric or first.metric, taught or first.supervision.startswith("metric")
@@ -56,9 +57,9 @@ def _card(
     return Card(
         name=flags.name,
         preset=flags.preset,
-        supervision=_supervision(taught, config.data.stereo),
+        supervision="metric" if config.metric.enabled else _supervision(taught, config.data.stereo),
         trained_on=tuple(f"{data}/{drive.name}" for drive in drives),
-        split_hash="",
+        split_hash=frames_hash(drives) if config.metric.enabled else "",
         images_seen=steps * config.data.batch,
         commit=commit(),
         licence="Apache-2.0" if flags.data is None else "as its training data allow",

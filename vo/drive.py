@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
 from vo.datasets.frame import Frame
+from vo.depth_protocols import STREET
+from vo.depth_scores import pixels_that_count, score_depth
 from vo.evaluation import Evaluation, evaluate
 from vo.odometry import Estimate, Odometry
 from vo.protocol import Alignment
@@ -23,9 +24,6 @@ from vo.scale import (
     true_scale_alignment,
 )
 from vo.trajectory import Trajectory
-
-FARTHEST_M = 80.0  # true depth beyond is left out, as in every evaluation of KITTI
-NEAREST_M = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,8 @@ class Row:
         reason: why it is not tracked, or empty.
         depth_scale: median of depth over median of true depth where that is known, or NaN.
         depth_true_median: median of the true depth over the same pixels, or NaN.
-        abs_rel: mean |d / s - d*| / d*, with s = depth_scale, or NaN.
+        abs_rel: mean |d / s - d*| / d*, with s = depth_scale, or NaN; see `STREET` of
+            `vo.depth_protocols`.
     """
 
     frame: int
@@ -227,17 +226,11 @@ def _flow_px(estimate: Estimate) -> float:
 
 
 def _depth_errors(truth: Array | None, depth: Array) -> tuple[float, float, float]:
-    """Scale, true median and abs_rel of a depth (h, w), enlarged to the size of the truth."""
+    """Scale, true median and abs_rel of a depth (h, w), by the protocol of the street."""
     if truth is None:
         return math.nan, math.nan, math.nan
-    if truth.shape != depth.shape:
-        # Inverse depth is what the network predicts and what is linear over a plane.
-        inverse = cv2.resize(1 / depth, truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
-        depth = 1 / inverse
-    known = (truth > NEAREST_M) & (truth < FARTHEST_M)
-    if not known.any():
+    scores = score_depth(depth, truth, STREET)
+    if not scores.pixels:
         return math.nan, math.nan, math.nan
-    d, d_true = depth[known], truth[known]
-    true_median = float(np.median(d_true))
-    scale = float(np.median(d)) / true_median
-    return scale, true_median, float(np.mean(np.abs(d / scale - d_true) / d_true))
+    true_median = float(np.median(truth[pixels_that_count(truth, STREET)]))
+    return 1 / scores.ratio, true_median, scores.abs_rel

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from vo.datasets.annotated_batches import AnnotatedAugment
 from vo.datasets.augmentation import AugmentConfig
 from vo.depth.encoder import EncoderConfig
 from vo.depth.map_encoder import MapConfig
@@ -23,6 +24,7 @@ from vo.training.config import (
     Bootstrap,
     DataConfig,
     LossConfig,
+    MetricConfig,
     OptimConfig,
     RefineTraining,
     TrainConfig,
@@ -31,6 +33,8 @@ from vo.training.config import (
 # What monodepth2 does to its images: torchvision's ColorJitter on every other sample.
 _MONODEPTH2_JITTER = AugmentConfig(share=0.5, gamma=0, grey=0, blur=0, noise=0)
 _EIGEN_ZHOU = 39_810  # samples that the epochs of the papers have
+_ANNOTATED = 22_441  # images with annotated depth that they fine-tune on
+_NYU = 24_231
 
 # monodepth2 and its heirs call KITTI's stereo baseline of 0.54 m 0.1. Ours is in metres: the bounds
 # of depth and the factor of translation mean the same when they are so many times as large.
@@ -41,9 +45,10 @@ def preset(name: str) -> TrainConfig:
     """The configuration of a name.
 
     ``street``: the small model that is shipped, with a start from the street's true depth and
-    poses. ``finetune``: a checkpoint goes on learning from other video. ``monodepth2-r18``, also
-    ``monodepth2``: Godard et al.: ResNet-18, 192 x 640, no refinement. ``sqldepth-...`` and
-    ``spidepth-...``: the published trainings on KITTI, with stereo.
+    poses. ``finetune``: a checkpoint goes on learning from other video. ``metric`` and
+    ``metric-nyu``: its depth learns metres from sparse truth, on KITTI and on NYU.
+    ``monodepth2-r18``, also ``monodepth2``: Godard et al.: ResNet-18, 192 x 640, no refinement.
+    ``sqldepth-...`` and ``spidepth-...``: the published trainings on KITTI, with stereo.
 
     Behind any name, ``+mono`` leaves stereo out (and lets a Self Query Layer share out the
     logarithm of depth, without which it would collapse), and ``+sa4`` adds SA4Depth's refinement.
@@ -191,11 +196,11 @@ def _street() -> TrainConfig:
             width=416,
             height=128,
             depth=DepthConfig(
-                EncoderConfig("regnetx_004"), (16, 16, 32, 48, 64), min_depth=1.0, max_depth=100.0
+                EncoderConfig("regnetx_004"), (16, 16, 32, 64, 64), min_depth=1.0, max_depth=100.0
             ),
             pose=PoseConfig(
                 EncoderConfig("regnetx_002", in_channels=6),
-                hidden=64,
+                hidden=96,
                 motions=1,
                 translation_scale=0.1,
             ),
@@ -223,6 +228,34 @@ def _finetune() -> TrainConfig:
     )
 
 
+def _metric() -> TrainConfig:
+    """SQLdepth's and SPIdepth's fine-tuning: 5 epochs at a small rate, smaller for the backbone."""
+    return TrainConfig(
+        data=DataConfig(batch=16),
+        refinement=RefineTraining(enabled=False),
+        metric=MetricConfig(enabled=True),
+        optim=OptimConfig(
+            steps=5 * _ANNOTATED // 16, lr=1e-5, schedule="onecycle", rise=0, encoder_lr=0.1,
+            weight_decay=0.01, clip=0.1, ema=0, precision="auto",
+        ),
+        validate_every=500,
+    )  # fmt: skip
+
+
+def _metric_nyu() -> TrainConfig:
+    """8 epochs of rooms, up to 10 m."""
+    config = _metric()
+    metric = replace(
+        config.metric,
+        max_depth=10.0,
+        crop="none",
+        score_crop="nyu",
+        augment=AnnotatedAugment(rotation_deg=2.5, brightness=0.25),
+    )
+    optim = replace(config.optim, steps=8 * _NYU // 16)
+    return replace(config, metric=metric, optim=optim)
+
+
 def _self_query_preset(name: str) -> Callable[[], TrainConfig]:
     return lambda: _self_query(_SELF_QUERY[name])
 
@@ -230,9 +263,13 @@ def _self_query_preset(name: str) -> Callable[[], TrainConfig]:
 PRESETS: dict[str, Callable[[], TrainConfig]] = {
     "street": _street,
     "finetune": _finetune,
+    "metric": _metric,
+    "metric-nyu": _metric_nyu,
     "sa4depth": lambda: _sa4(_monodepth2()),
     "monodepth2": _monodepth2,
     "monodepth2-r18": _monodepth2,
     **{name: _self_query_preset(name) for name in _SELF_QUERY},
 }
 SUFFIXES = {"sa4": _sa4, "mono": _mono}
+FROM_A_CHECKPOINT = ("finetune", "metric", "metric-nyu")
+"""Presets that say nothing of the networks: these come from a checkpoint."""

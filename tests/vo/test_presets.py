@@ -66,6 +66,24 @@ def test_without_stereo_a_self_query_layer_begins_near() -> None:
     assert config.refinement.warmup == config.optim.steps // 10
 
 
+def test_published_fine_tuning_on_true_depth() -> None:
+    kitti, nyu = preset("metric"), preset("metric-nyu")
+    for config in (kitti, nyu):
+        assert config.metric.enabled
+        assert config.optim.schedule == "onecycle"
+        assert (config.optim.lr, config.optim.encoder_lr) == (1e-5, 0.1)
+        assert (config.optim.weight_decay, config.optim.clip, config.optim.ema) == (0.01, 0.1, 0)
+        assert config.metric.scale_share == 0.15
+    assert kitti.optim.steps * kitti.data.batch == pytest.approx(5 * 22_441, abs=16)
+    assert (kitti.metric.max_depth, kitti.metric.crop, kitti.metric.score_crop) == (
+        80, "kitti", "garg",
+    )  # fmt: skip
+    assert kitti.metric.augment.rotation_deg == 1
+    assert (nyu.metric.max_depth, nyu.metric.crop, nyu.metric.score_crop) == (10, "none", "nyu")
+    assert nyu.metric.augment.rotation_deg == 2.5
+    assert nyu.metric.augment.brightness == 0.25
+
+
 @pytest.mark.parametrize("name", ["street+", "street+sa5", "sa4", "", "street+mono+mono"])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="no preset"):

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vo.datasets.annotated_batches import AnnotatedAugment
 from vo.datasets.augmentation import AugmentConfig
+from vo.datasets.errors import InputError
 from vo.model import ModelConfig
 from vo.precision import Precision
+from vo.protocol import DepthCrop
 from vo.refine import RefineConfig
 
 
@@ -116,6 +119,42 @@ class Bootstrap:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricConfig:
+    """Learning metric depth from sparse truth, which only the depth network takes part in.
+
+    Attributes:
+        enabled: whether this is what is learned from, and not video.
+        min_depth: in metres; smaller true depths do not count.
+        max_depth: in metres; larger ones do not either.
+        scale_share: weight of the squared mean of log errors beside their variance.
+        crop: part of image and depth that is seen: the 1216 x 352 pixels at the bottom of KITTI's
+            images, or all.
+        score_crop: part of the true depth that counts in validation.
+        augment: other light and a small turn.
+
+    Raises:
+        InputError: when depths or weights make no sense.
+    """
+
+    enabled: bool = False
+    min_depth: float = 1e-3
+    max_depth: float = 80.0
+    scale_share: float = 0.15
+    crop: Literal["kitti", "none"] = "kitti"
+    score_crop: DepthCrop = "garg"
+    augment: AnnotatedAugment = field(default_factory=AnnotatedAugment)
+
+    def __post_init__(self) -> None:
+        """Refuse an empty range of depth, and weights that no variance has."""
+        if not 0 < self.min_depth < self.max_depth < float("inf"):
+            problem = f"is {self.max_depth:g} with --metric.min-depth {self.min_depth:g}"
+            raise InputError("--metric.max-depth", problem, "give 0 < min-depth < max-depth")
+        if not 0 <= self.scale_share <= 1:
+            problem = f"is {self.scale_share:g}"
+            raise InputError("--metric.scale-share", problem, "give a number from 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
 class OptimConfig:
     """How the loss is minimised.
 
@@ -123,11 +162,13 @@ class OptimConfig:
         steps: of the whole training, bootstrap included.
         lr: learning rate of AdamW.
         bootstrap_lr: during the bootstrap.
-        schedule: ``cosine`` down to a twentieth, or ``step``, a tenth after ``drop``.
+        schedule: ``cosine`` down to a twentieth, ``step``, a tenth after ``drop``, or
+            ``onecycle``, up from a tenth and down to a thousandth (`vo.training.schedule`).
         drop: share of the steps after which the rate drops in the schedule ``step``.
         encoder_lr: factor of the rate for the backbone of the depth network.
         pose_lr: factor of the rate for the pose network.
-        rise: steps in which the rate rises from 0 at the start of each phase.
+        rise: steps in which the rate rises from 0 at the start of each phase, but in the schedule
+            ``onecycle``, which has a rise of its own.
         weight_decay: of weights with two or more dimensions.
         clip: largest norm of the gradient.
         ema: decay of the averaged weights, which are validated and kept; 0 keeps the last ones.
@@ -140,7 +181,7 @@ class OptimConfig:
     steps: int = 20_000
     lr: float = 1e-4
     bootstrap_lr: float = 1e-3
-    schedule: Literal["cosine", "step"] = "cosine"
+    schedule: Literal["cosine", "step", "onecycle"] = "cosine"
     drop: float = 0.75
     encoder_lr: float = 1.0
     pose_lr: float = 1.0
@@ -163,10 +204,14 @@ class TrainConfig:
         loss: what is minimised.
         refinement: inside training.
         bootstrap: a start with truth.
+        metric: learning from true depth alone, in place of video.
         optim: how it is minimised.
         save_every: steps between states that a killed training goes on from.
         validate_every: steps between validations.
         validate_frames: first frames of each validation sequence; 0 is all of them.
+
+    Raises:
+        InputError: when two kinds of training are asked for at once.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -174,7 +219,14 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     refinement: RefineTraining = field(default_factory=RefineTraining)
     bootstrap: Bootstrap = field(default_factory=Bootstrap)
+    metric: MetricConfig = field(default_factory=MetricConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     save_every: int = 200
     validate_every: int = 1000
     validate_frames: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a bootstrap, which needs poses, in a training that has none."""
+        if self.metric.enabled and self.bootstrap.steps:
+            problem = f"is {self.bootstrap.steps} in a training from true depth alone"
+            raise InputError("--bootstrap.steps", problem, "set it to 0")

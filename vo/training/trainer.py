@@ -1,4 +1,4 @@
-"""The loop: steps in three phases, weights averaged, states saved, faults survived."""
+"""The loop: steps in phases, weights averaged, states saved, faults survived."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from typing import Literal
 
 import torch
 
+from vo.datasets.annotated_batches import AnnotatedBatch
 from vo.datasets.augmentation import augment
+from vo.datasets.batches import Batches
 from vo.datasets.errors import InputError
-from vo.datasets.triplets import TripletBatch, Triplets
+from vo.datasets.triplets import TripletBatch
 from vo.model import Model
 from vo.precision import use_bf16
 from vo.refine import PoseRefiner
-from vo.training.config import OptimConfig, TrainConfig
+from vo.training.config import TrainConfig
+from vo.training.metric import learn_depth
 from vo.training.objective import Outcome, self_supervised
+from vo.training.schedule import momentum, rate
 from vo.training.state import State, restore_buffers
 from vo.training.supervision import supervised
 from vo.training.validation import Validation
 
-Phase = Literal["bootstrap", "warmup", "refinement"]
+Phase = Literal["bootstrap", "warmup", "refinement", "metric"]
 Validate = Callable[[Model], tuple[float, dict[str, float]]]
 
 SMALLEST_FLOW_PX = 0.1  # below it no image says anything about depth: the nets have collapsed
@@ -44,7 +48,7 @@ class Step:
         gradient: norm of the gradient before clipping.
         images_per_s: target frames a second, loading included.
         batch: the samples.
-        seen: (B, 3, 3, H, W) images as the networks saw them.
+        seen: (B, 3, 3, H, W) images as the networks saw them; (B, 1, 3, H, W) without sources.
         outcome: depth, error, confidence; None where the step was skipped.
     """
 
@@ -55,7 +59,7 @@ class Step:
     terms: dict[str, float]
     gradient: float
     images_per_s: float
-    batch: TripletBatch
+    batch: TripletBatch | AnnotatedBatch
     seen: torch.Tensor
     outcome: Outcome | None
 
@@ -65,19 +69,19 @@ class Trainer:
 
     Args:
         config: all settings.
-        samples: training samples.
+        samples: training samples; those with true depth alone where that is to be learned.
         folder: for the state; must exist.
         device: to compute on.
         model: to start from; a new one by default.
-        validate: averaged weights to score and numbers (`vo.training.validation.validate`); None
-            goes without.
+        validate: averaged weights to score and numbers (`vo.training.validation.validate`, or
+            `vo.training.metric.validate_depth`); None goes without.
         warn: told of what a user should know.
     """
 
     def __init__(
         self,
         config: TrainConfig,
-        samples: Triplets,
+        samples: Batches[TripletBatch] | Batches[AnnotatedBatch],
         folder: Path,
         device: str = "cpu",
         model: Model | None = None,
@@ -130,16 +134,17 @@ class Trainer:
             if validates or last or state.step % config.save_every == 0:
                 self.save()
 
-    def _step(self, batch: TripletBatch, before: float) -> Step:
+    def _step(self, batch: TripletBatch | AnnotatedBatch, before: float) -> Step:
         config, state = self.config.optim, self.state
         number = state.step
         phase, lr = phase_of(number, self.config), rate(number, self.config)
         # Everything that is drawn in this step, in backbones with dropout as well.
         torch.manual_seed((config.seed << 32) + number)
-        seen = augment(batch.images, self.config.data.augment, self._generator(_AUGMENT))
+        seen = self._seen(batch)
         outcome = self._outcome(phase, batch, seen)
         for group, factor in zip(state.optimizer.param_groups, state.factors, strict=True):
             group["lr"] = lr * factor
+            group["betas"] = (momentum(number, self.config), group["betas"][1])
         state.optimizer.zero_grad(set_to_none=True)
         outcome.loss.backward()
         gradient = torch.nn.utils.clip_grad_norm_(state.model.parameters(), config.clip).item()
@@ -168,8 +173,18 @@ class Trainer:
         state.best = min(score, state.best)
         return Validation(state.step, score, numbers, is_best)
 
-    def _outcome(self, phase: Phase, batch: TripletBatch, seen: torch.Tensor) -> Outcome:
+    def _seen(self, batch: TripletBatch | AnnotatedBatch) -> torch.Tensor:
+        """(B, N, 3, H, W) images as the networks see them."""
+        if isinstance(batch, AnnotatedBatch):  # already changed, together with the depth
+            return batch.images[:, None]
+        return augment(batch.images, self.config.data.augment, self._generator(_AUGMENT))
+
+    def _outcome(
+        self, phase: Phase, batch: TripletBatch | AnnotatedBatch, seen: torch.Tensor
+    ) -> Outcome:
         config, model, number = self.config, self.state.model, self.state.step
+        if isinstance(batch, AnnotatedBatch):
+            return learn_depth(model, batch, config.metric, self.bf16)
         common = (config.refinement, self._generator(_LOSS), self.bf16)
         if phase == "bootstrap":
             refines = config.bootstrap.refined > 0 and number % config.bootstrap.refined_every == 0
@@ -184,7 +199,7 @@ class Trainer:
 
     def _watch_flow(self, phase: Phase, outcome: Outcome) -> None:
         """Warn of the collapse in which nothing moves and the auto-mask takes every pixel."""
-        if phase == "bootstrap" or len(self._flow_px) >= 50:
+        if phase in ("bootstrap", "metric") or len(self._flow_px) >= 50:
             return
         self._flow_px.append(outcome.terms["flow_px"])
         if len(self._flow_px) == 50 and max(self._flow_px) < SMALLEST_FLOW_PX:
@@ -195,23 +210,11 @@ class Trainer:
 
 
 def phase_of(step: int, config: TrainConfig) -> Phase:
-    """What is minimised in a step: true depth and poses, video, or video with refinement."""
+    """What is minimised in a step: true depth and poses, video, video with refinement, or the
+    error of metric depth."""
+    if config.metric.enabled:
+        return "metric"
     if step < config.bootstrap.steps:
         return "bootstrap"
     refines = step >= config.bootstrap.steps + config.refinement.warmup
     return "refinement" if config.refinement.enabled and refines else "warmup"
-
-
-def rate(step: int, config: TrainConfig) -> float:
-    """Learning rate of a step: in the bootstrap and after it, up from 0 and down again."""
-    optim, first = config.optim, config.bootstrap.steps
-    if step < first:
-        return optim.bootstrap_lr * _shape(step, first, optim)
-    return optim.lr * _shape(step - first, max(optim.steps - first, 1), optim)
-
-
-def _shape(step: int, steps: int, optim: OptimConfig) -> float:
-    up = min(1.0, (step + 1) / (optim.rise + 1))
-    if optim.schedule == "step":
-        return up * (1.0 if step < optim.drop * steps else 0.1)
-    return up * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))

@@ -19,12 +19,12 @@ from vo.trajectory import Trajectory
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What the odometry with some weights makes of drives that were not trained on.
+    """What some weights make of drives that were not trained on.
 
     Attributes:
         step: steps that the weights had been trained for.
         score: what chooses the best weights, smaller is better: the mean over the drives of the
-            refined trajectory's error, see `score_of`.
+            refined trajectory's error, see `score_of`, or abs_rel where depth alone is learned.
         numbers: every number by name, ``09/refined_t_rel_percent`` and so on; what could not be
             measured is left out.
         is_best: whether no earlier score was as small.
