@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from collections.abc import Sequence as Items
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,14 +20,35 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vo.datasets.frame import Frame, Sequence
+    from vo.depth.feature_net import FeatureLevel
+    from vo.model import Model
     from vo.refine import PoseRefiner, Refinement
+
+    See = Callable[[Frame], "Seen"]
 
 NEAR_M, NEAR_DEG = 0.05, 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What the refinement works with, of one frame.
+
+    Attributes:
+        levels: features, coarse to fine.
+        depth: (1, 1, H, W) metres, 0 where unknown.
+        K: (1, 3, 3) of ``depth``.
+        static: (1, 1, H, W) 0 where something moves by itself; None where that is not known.
+    """
+
+    levels: Items[FeatureLevel]
+    depth: Tensor
+    K: Tensor
+    static: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PairErrors:
-    """Errors of P pairs against the data set's own poses and depth.
+    """Errors of P pairs against the data set's own poses.
 
     Attributes:
         before: (P, 2) translation error in metres and rotation error in degrees of the start.
@@ -51,13 +75,18 @@ def pairs(
     error_deg: float = 0.5,
     size: tuple[int, int] | None = None,
     points: int | None = 2000,
+    ckpt: str | None = None,
+    start: int = 0,
+    end: int | None = None,
 ) -> None:
     """Refine disturbed true poses with grey features and measured depth; print what is left.
+
+    With a checkpoint, depth and features are its own.
 
     Example: python -m vo.tools.benchmark pairs --seq 09
 
     Args:
-        data: drive with poses and depth; the street when not given.
+        data: drive with poses, and depth where no checkpoint is given; the street when not given.
         seq: its sequence.
         gap: frames between target and source, one row of the table each.
         step: frames from one pair to the next.
@@ -65,14 +94,26 @@ def pairs(
         error_deg: rotation error of the start, about a random axis.
         size: width and height to resize to.
         points: points on each level; None is all pixels.
+        ckpt: file of the checkpoint whose depth and features are taken, at its size.
+        start: first frame, from 0.
+        end: frame after the last one.
     """
     from rich.table import Table
 
+    from vo.checkpoint import load_checkpoint
     from vo.datasets import open_sequence
     from vo.refine import PoseRefiner, RefineConfig
 
-    sequence = open_sequence(data, seq, size=size)
-    refiner = PoseRefiner(RefineConfig(num_points=points))
+    config, see = RefineConfig(num_points=points), None
+    if ckpt is not None:
+        if size is not None:
+            raise InputError("--size", "is that of the checkpoint", "leave it out")
+        model = load_checkpoint(ckpt).model
+        size = model.config.width, model.config.height
+        config = replace(model.config.refine, num_points=points)
+        see = partial(by_networks, model)
+    sequence = open_sequence(data, seq, size=size, start=start, end=end)
+    refiner = PoseRefiner(config)
     table = Table(box=None, pad_edge=False)
     for title in (
         "gap",
@@ -86,7 +127,7 @@ def pairs(
     ):
         table.add_column(title, justify="right", no_wrap=True)
     for frames in gap:
-        found = pair_errors(sequence, frames, step, error_m, error_deg, refiner)
+        found = pair_errors(sequence, frames, step, error_m, error_deg, refiner, see)
         table.add_row(str(frames), str(len(found.before)), *_cells(found))
     print_table(table)
     console.print(
@@ -122,9 +163,20 @@ def pair_errors(
     error_m: float,
     error_deg: float,
     refiner: PoseRefiner,
+    see: See | None = None,
     seed: int = 0,
 ) -> PairErrors:
     """Refine pairs (k, k + gap), k = 0, step, 2 step, ..., from disturbed true poses.
+
+    Args:
+        sequence: the drive.
+        gap: frames between target and source.
+        step: frames from one pair to the next.
+        error_m: translation error of the start, in a random direction.
+        error_deg: rotation error of the start, about a random axis.
+        refiner: the refinement.
+        see: depth and features of a frame; grey features and measured depth by default.
+        seed: of directions and axes.
 
     Raises:
         InputError: when the drive has no poses or no depth, or is too short.
@@ -135,12 +187,14 @@ def pair_errors(
 
     if gap < 1 or step < 1 or len(sequence) <= gap:
         raise InputError("--gap", f"{gap} does not fit {len(sequence)} frames", "choose less")
+    see = see or partial(as_measured, len(refiner.config.iterations))
     rng = np.random.default_rng(seed)
     rows = []
     with torch.no_grad():
         for k in range(0, len(sequence) - gap, step):
-            target, source = sequence[k], sequence[k + gap]
-            truth = true_motion(target, source, sequence.name)
+            frames = sequence[k], sequence[k + gap]
+            truth = true_motion(*frames, sequence.name)
+            target, source = map(see, frames)
             way = rng.normal(size=(2, 3))
             way /= np.linalg.norm(way, axis=1, keepdims=True)
             xi = np.concatenate([way[0] * error_m, way[1] * np.deg2rad(error_deg)])
@@ -156,25 +210,43 @@ def pair_errors(
 
 
 def refine_pair(
-    refiner: PoseRefiner, target: Frame, source: Frame, start: pp.LieTensor
+    refiner: PoseRefiner, target: Seen, source: Seen, start: pp.LieTensor
 ) -> Refinement:
-    """Refine T_source_target of two frames with grey features and the target's measured depth."""
+    """Refine T_source_target of two frames with the target's depth."""
+    return refiner(source.levels, target.levels, target.depth, target.K, start, target.static)
+
+
+def as_measured(levels: int, frame: Frame) -> Seen:
+    """Grey features on so many levels, and the data set's own depth.
+
+    Raises:
+        InputError: when there is none.
+    """
     import torch
 
     from vo.depth.feature_net import grey_features
 
-    levels = len(refiner.config.iterations)
+    if frame.depth is None:
+        problem = "has no depth"
+        raise InputError(f"frame {frame.index}", problem, "give other data, or --ckpt")
     static = None
-    if target.moving is not None:
-        static = torch.from_numpy(~target.moving)[None, None].float()
-    return refiner(
-        grey_features(_image(source), levels),
-        grey_features(_image(target), levels),
-        torch.from_numpy(target.depth)[None, None],
-        torch.from_numpy(target.camera.K)[None].float(),
-        start,
-        static,
-    )
+    if frame.moving is not None:
+        static = torch.from_numpy(~frame.moving)[None, None].float()
+    depth = torch.from_numpy(frame.depth)[None, None]
+    return Seen(grey_features(_image(frame), levels), depth, _K(frame), static)
+
+
+def by_networks(model: Model, frame: Frame) -> Seen:
+    """Depth and features of networks; the frame has their size."""
+    image = _image(frame)
+    depth = model.depth_net(image)
+    return Seen(model.features(image, depth), depth.depth, _K(frame))
+
+
+def _K(frame: Frame) -> Tensor:
+    import torch
+
+    return torch.from_numpy(frame.camera.K)[None].float()
 
 
 def true_motion(target: Frame, source: Frame, name: str) -> pp.LieTensor:
@@ -183,9 +255,8 @@ def true_motion(target: Frame, source: Frame, name: str) -> pp.LieTensor:
     import pypose as pp
     import torch
 
-    if target.T_w_c is None or source.T_w_c is None or target.depth is None:
-        problem = "has no true poses or no depth"
-        raise InputError(name, problem, "give a drive with both, for example 7-Scenes")
+    if target.T_w_c is None or source.T_w_c is None:
+        raise InputError(name, "has no true poses", "give a drive that has them")
     T = np.linalg.inv(source.T_w_c) @ target.T_w_c
     return pp.mat2SE3(torch.from_numpy(T)[None], check=False)
 
