@@ -6,12 +6,18 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from vo.datasets.camera import Array, Camera
 from vo.datasets.errors import InputError
 from vo.datasets.frame import Frame, Sequence
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsLenAndGetItem
+
+Item = TypeVar("Item")
 
 LARGEST_SIDE = 16384  # pixels; OpenCV itself stops at 32767
 
@@ -105,7 +111,9 @@ def resize(sequence: Sequence, width: int, height: int) -> Sequence:
     return View(sequence, np.arange(len(sequence)), camera)
 
 
-def prefetch(sequence: Sequence, workers: int = 2, ahead: int = 8) -> Iterator[Frame]:
+def prefetch(
+    sequence: SupportsLenAndGetItem[Item], workers: int = 2, ahead: int = 8
+) -> Iterator[Item]:
     """All frames in order, read by threads while the caller works on earlier ones.
 
     At most ``ahead`` frames wait, so memory does not grow with the length of the sequence. What
@@ -113,7 +121,7 @@ def prefetch(sequence: Sequence, workers: int = 2, ahead: int = 8) -> Iterator[F
     leaving it to be collected) stops the threads.
 
     Args:
-        sequence: the drive.
+        sequence: the drive, or anything else that is read by position.
         workers: number of threads.
         ahead: number of frames that are read or being read before the caller asks for them.
 
@@ -136,8 +144,8 @@ def position(index: int, length: int) -> int:
     return index % length
 
 
-def _prefetch(sequence: Sequence, workers: int, ahead: int) -> Iterator[Frame]:
-    pending: deque[Future[Frame]] = deque()
+def _prefetch(sequence: SupportsLenAndGetItem[Item], workers: int, ahead: int) -> Iterator[Item]:
+    pending: deque[Future[Item]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
     try:
         for index in range(len(sequence)):

@@ -95,21 +95,22 @@ def T_other_this(sequence: Sequence) -> Array:
 def _camera_of_pair(sequence: Sequence) -> tuple[Recording, str]:
     """The recording and the name of the other camera, which the folders of both layouts tell."""
     if isinstance(sequence, Recording):
-        name = _camera_folder(sequence).name
+        name = camera_folder(sequence).name
         if name in _PARTNERS:
             return sequence, _PARTNERS[name]
     remedy = "stereo pairs are read from KITTI Odometry and KITTI raw"
     raise InputError(sequence.name, "is no camera of a stereo pair", remedy)
 
 
-def _camera_folder(recording: Recording) -> Path:
+def camera_folder(recording: Recording) -> Path:
+    """Where the images of a recording's camera lie: ``image_2``, or ``image_02`` above ``data``."""
     folder = recording.images[0].parent
     return folder.parent if folder.name == "data" else folder
 
 
 def _folder(recording: Recording, name: str) -> Path:
     """Where the images of another camera of the same drive lie."""
-    folder = _camera_folder(recording).parent / name
+    folder = camera_folder(recording).parent / name
     return folder / "data" if name in kitti_raw.PARTNERS else folder
 
 

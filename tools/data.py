@@ -12,6 +12,7 @@ import tyro
 
 from vo.datasets.errors import InputError
 from vo.tools.console import FAILED_CHECK, console, print_table, run
+from vo.tools.leakage import leakage
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,6 +24,7 @@ Data = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")]
 Seq = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 
 app = tyro.extras.SubcommandApp()
+app.command(leakage)
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,7 @@ from vo.tools.console import console, print_table
 if TYPE_CHECKING:
     from vo.checkpoint import Checkpoint
     from vo.datasets.depth_truth import TruthFrames
+    from vo.datasets.stills import DepthFrames
     from vo.depth_evaluation import Comparison
     from vo.depth_scores import DepthProtocol
     from vo.tools.depth_result import DepthResult
@@ -35,13 +37,15 @@ class DepthFlags:
     Attributes:
         protocol: how depth is compared with the truth, and which truth that is.
         ckpt: checkpoint file, or the name of one that is installed.
-        data: folder in the layout of KITTI raw or Odometry, TUM RGB-D or 7-Scenes; the street when
-            not given.
+        data: folder in the layout of KITTI raw or Odometry, TUM RGB-D, 7-Scenes, Make3D or
+            Cityscapes, or nyu_depth_v2_labeled.mat; the street when not given.
         seq: sequences to take; all that have true depth when not given.
         frames: list of the frames to take, `folder frame side` a line, as published splits are
-            written; every frame with true depth when not given.
+            written (Cityscapes: `city frame`; NYU: splits.mat, or a number from 1 a line); every
+            frame with true depth when not given.
         truth: true depth to compare with, other than the protocol's.
-        annotations: KITTI's data_depth_annotated, where it lies elsewhere than in --data.
+        annotations: KITTI's data_depth_annotated, where it lies elsewhere than in --data; depths
+            of Cityscapes that are numbered by the lines of --frames (000_depth.npy).
         camera: image_02, image_03 and so on of KITTI.
         scaling: of each prediction, other than the protocol's.
         resize: what is interpolated to the size of the truth, other than the protocol's.
@@ -101,6 +105,7 @@ def depth(flags: Annotated[DepthFlags, tyro.conf.arg(name="")]) -> None:
     print_table(table(result))
     for line in lines(result):
         console.print(line, soft_wrap=True, markup=False)
+    _warn_of_training(flags, result)
     if flags.out is not None:
         _write(flags.out, result, worst)
 
@@ -124,16 +129,23 @@ def _protocol(flags: DepthFlags) -> DepthProtocol:
 
 def _open(
     flags: DepthFlags, protocol: DepthProtocol, checkpoint: Checkpoint
-) -> tuple[list[TruthFrames], str, list[str]]:
+) -> tuple[Sequence[DepthFrames], str, list[str]]:
     """The frames, which ones these are in words, and drives that have no true depth."""
+    from vo.datasets.depth_stills import open_stills
     from vo.datasets.depth_truth import open_every, open_listed, open_truth
     from vo.tools.run_flags import RunFlags, asked_names, demand_different
 
-    every = "every frame with true depth (no list was given)"
-    annotations = flags.annotations
+    every, annotations = "every frame with true depth (no list was given)", flags.annotations
+    chosen = every if flags.frames is None else f"frames of {flags.frames.name}"
+    if flags.data is not None:
+        stills = open_stills(flags.data, flags.frames, annotations)
+        if stills is not None:
+            _demand_suits_stills(flags, protocol)
+            beside = "" if annotations is None else f" with the depth of {annotations.name}"
+            return stills, chosen + beside, []
     if flags.frames is not None:
         listed = open_listed(_data_of_list(flags), flags.frames, protocol.truth, annotations)
-        return listed, f"frames of {flags.frames.name}", []
+        return listed, chosen, []
     if flags.data is None:
         names = asked_names(RunFlags(seq=flags.seq))
         config = checkpoint.model.config
@@ -147,6 +159,17 @@ def _open(
     ]
     demand_different([frames.name for frames in opened])
     return opened, every, []
+
+
+def _demand_suits_stills(flags: DepthFlags, protocol: DepthProtocol) -> None:
+    """Single images have no drives or cameras to choose from, and one true depth."""
+    for flag, given in (("--seq", bool(flags.seq)), ("--camera", flags.camera is not None)):
+        if given:
+            raise InputError(flag, f"{flags.data} holds single images", "leave it out")
+    if protocol.truth != "own":
+        where = "--protocol" if flags.truth is None else "--truth"
+        problem = f"asks for {protocol.truth} depth, which {flags.data} has not"
+        raise InputError(where, problem, "choose the protocol of these data")
 
 
 def _data_of_list(flags: DepthFlags) -> Path:
@@ -169,6 +192,19 @@ def _street(names: list[str | None], size: tuple[int, int]) -> Iterator[TruthFra
         with street_progress() as progress:
             root = street_root(name or "", *size, progress=progress)
         yield open_truth(root, name, "own")
+
+
+def _warn_of_training(flags: DepthFlags, result: DepthResult) -> None:
+    """Say which of the sequences the model has seen in training, as far as its card tells."""
+    from vo.datasets.leakage import STREET, sequences_seen
+    from vo.datasets.text import few
+
+    data = STREET if flags.data is None else flags.data.name
+    names = dict.fromkeys(row.frame.drive for row in result.scored)
+    seen = sequences_seen(result.trained_on, data, names)
+    if seen:
+        told = f"{result.checkpoint} was trained on {few(seen, 5)}, which it is evaluated on here"
+        print(f"warning: {told}", file=sys.stderr)
 
 
 class _Worst:

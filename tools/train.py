@@ -53,6 +53,9 @@ class Flags:
             `image depth focal` a line; all drives but those of --val when not given.
         val: sequences to validate on, none of which is trained on; without any the last weights
             are kept.
+        test: list of the frames that the model will be tested on, `folder frame side` a line: what
+            training has in common with it is said, and a training on these frames refused.
+        allow_leakage: train on frames of --test all the same.
         out: folder of the run.
         resume: go on with the run in --out, with its own settings.
         init: none, pretrained (timm's weights, fetched), or a checkpoint of ours to start from,
@@ -69,6 +72,8 @@ class Flags:
     annotations: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     seq: Names = ()
     val: Names = ()
+    test: Annotated[Path | None, tyro.conf.arg(metavar="LIST")] = None
+    allow_leakage: bool = False
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/train")
     resume: bool = False
     init: Annotated[str | None, tyro.conf.arg(metavar="none|pretrained|FILE")] = None
@@ -146,12 +151,15 @@ def train(flags: Flags, config: TrainConfig) -> None:
         InputError: when data, checkpoint or folder are not as they should be.
     """
     from vo.tools.train_card import save_weights
+    from vo.tools.train_leakage import check_leakage, frames_of_test
     from vo.tools.train_log import TrainLog
     from vo.training.validation import Validation
 
     flags = _checked(flags)
+    test = frames_of_test(flags)
     drives, held_out = _drives(flags, config)
     samples = _samples(config, drives)
+    check_leakage(flags, samples, test, _warn)
     trainer = _trainer(flags, config, samples, held_out)
     if not flags.resume:  # nothing is written before everything was found in order
         _write_down(flags, config)
@@ -168,10 +176,10 @@ def train(flags: Flags, config: TrainConfig) -> None:
                 log.validation(event)
                 _print_validation(event)
                 if event.is_best:
-                    save_weights(flags, config, trainer, drives, event, BEST_FILE)
+                    save_weights(flags, config, trainer, samples, event, BEST_FILE)
             else:
                 log.step(event)
-    save_weights(flags, config, trainer, drives, None, LAST_FILE)
+    save_weights(flags, config, trainer, samples, None, LAST_FILE)
     best = BEST_FILE if held_out else LAST_FILE
     console.print(f"try it: vo-run --ckpt {flags.out / best}", soft_wrap=True, markup=False)
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vo.checkpoint import Card, Supervision
-    from vo.datasets.frame import Sequence
     from vo.tools.train import Flags
+    from vo.tools.train_leakage import Samples
     from vo.training.config import TrainConfig
     from vo.training.trainer import Trainer
     from vo.training.validation import Validation
 
 
 def save_weights(
-    flags: Flags, config: TrainConfig, trainer: Trainer, drives: list[Sequence],
+    flags: Flags, config: TrainConfig, trainer: Trainer, samples: Samples,
     found: Validation | None, file: str,
 ) -> None:  # fmt: skip
     """Write the averaged weights with their card; in half precision where they are to be shipped.
@@ -23,7 +23,7 @@ def save_weights(
         flags: of the command.
         config: of the training.
         trainer: holds the weights and the number of steps.
-        drives: that were trained on.
+        samples: that were trained on.
         found: the validation that chose these weights; None for the last ones.
         file: name in the folder of the run.
     """
@@ -32,15 +32,15 @@ def save_weights(
     from vo.checkpoint import save_checkpoint
 
     half = torch.float16 if flags.preset == "street" else None
-    card = _card(flags, config, trainer.state.step, drives, found)
+    card = _card(flags, config, trainer.state.step, samples, found)
     save_checkpoint(flags.out / file, trainer.state.average, card, half)
 
 
 def _card(
-    flags: Flags, config: TrainConfig, steps: int, drives: list[Sequence], found: Validation | None
+    flags: Flags, config: TrainConfig, steps: int, samples: Samples, found: Validation | None
 ) -> Card:
     from vo.checkpoint import Card, read_card
-    from vo.tools.train_metric import frames_hash
+    from vo.tools.train_leakage import frames_hash
     from vo.tools.version import commit
 
     start, taught = "", config.bootstrap.steps > 0
@@ -58,8 +58,8 @@ def _card(
         name=flags.name,
         preset=flags.preset,
         supervision="metric" if config.metric.enabled else _supervision(taught, config.data.stereo),
-        trained_on=tuple(f"{data}/{drive.name}" for drive in drives),
-        split_hash=frames_hash(drives) if config.metric.enabled else "",
+        trained_on=tuple(f"{data}/{drive.name}" for drive in samples.drives),
+        split_hash=frames_hash(samples),
         images_seen=steps * config.data.batch,
         commit=commit(),
         licence="Apache-2.0" if flags.data is None else "as its training data allow",

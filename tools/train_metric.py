@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     Drives = list[Sequence]
 
 LIST_SUFFIX = ".txt"
-_SIDES = {"image_02": "l", "image_03": "r", "": ""}  # of the cameras, in lists of frames
 
 
 def annotated_drives(
@@ -58,21 +57,6 @@ def annotated_drives(
     if config.validate_frames:
         theirs = [select(d, end=min(config.validate_frames, len(d))) for d in theirs]
     return ours, theirs
-
-
-def frames_hash(drives: Drives) -> str:
-    """Hash of the frames of `annotated_drives` (`vo.datasets.split_list.split_hash`)."""
-    from vo.datasets.crop import Cropped
-    from vo.datasets.recording import Recording
-    from vo.datasets.split_list import ListedFrame, split_hash
-
-    frames = []
-    for drive in drives:
-        name, _, camera = drive.name.partition("/")
-        whole = drive.source if isinstance(drive, Cropped) else drive
-        assert isinstance(whole, Recording)
-        frames += [ListedFrame(name, int(n), _SIDES[camera]) for n in whole.numbers]
-    return split_hash(frames)
 
 
 def _of_camera(found: AnnotatedData, camera: str | None) -> AnnotatedData:

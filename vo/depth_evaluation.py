@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from vo.datasets.camera import Array
-from vo.datasets.depth_truth import TruthFrames
 from vo.datasets.errors import InputError
 from vo.datasets.sequence import prefetch, resize_image
 from vo.datasets.split_list import ListedFrame
+from vo.datasets.stills import DepthFrames
 from vo.depth_scores import DepthProtocol, DepthScores, blend_flipped, crop_of, score_depth
 from vo.model import Model
 from vo.protocol import DepthDomain
@@ -66,15 +66,15 @@ class DepthPredictor:
         return blend_flipped(both[0], both[1], self.flip)
 
 
-def compare(predict: Predict, frames: TruthFrames, protocol: DepthProtocol) -> Iterator[Comparison]:
-    """Predict and score every frame of a drive, reading ahead.
+def compare(predict: Predict, frames: DepthFrames, protocol: DepthProtocol) -> Iterator[Comparison]:
+    """Predict and score every frame of a drive or collection, reading ahead.
 
     Raises:
         InputError: when a file is damaged, when images or truth have not the size that the
             protocol is made for, and when a prediction is not positive and finite.
     """
     for listed, frame in zip(frames.frames, prefetch(frames), strict=True):
-        where = f"frame {frame.index} of {frames.name}"
+        where = f"frame {listed.number} of {frames.name}"
         image, truth = frame.image, frame.depth
         if truth is None:
             raise ValueError(f"{where} has no true depth")

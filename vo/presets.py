@@ -196,7 +196,7 @@ def _street() -> TrainConfig:
             width=416,
             height=128,
             depth=DepthConfig(
-                EncoderConfig("regnetx_004"), (16, 16, 32, 64, 64), min_depth=1.0, max_depth=100.0
+                EncoderConfig("regnetx_004"), (16, 16, 32, 64, 96), min_depth=1.0, max_depth=100.0
             ),
             pose=PoseConfig(
                 EncoderConfig("regnetx_002", in_channels=6),
@@ -207,9 +207,9 @@ def _street() -> TrainConfig:
             refine=RefineConfig(),
         ),
         data=DataConfig(batch=8, gaps=(1,)),
-        loss=LossConfig(scales=2, distillation=0.3),
+        loss=LossConfig(scales=2),
         refinement=RefineTraining(warmup=0),
-        bootstrap=Bootstrap(steps=4000, beyond=0.3),
+        bootstrap=Bootstrap(steps=4000),
         optim=OptimConfig(steps=4600, lr=1e-4, ema=0.998, precision="auto"),
         save_every=100,
         validate_every=1000,

@@ -7,12 +7,21 @@ image from a tag.
 import json
 import math
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from vo.depth.encoder import EncoderConfig
+from vo.depth.map_encoder import MapConfig
+from vo.depth.self_query_decoder import SelfQueryConfig
+from vo.depth.self_query_net import SelfQueryDepthConfig
+from vo.model import Model, ModelConfig
+from vo.pose_cnn import PoseCNNConfig
+from vo.pose_net import PoseConfig
 
 
 def rule_weight(key: str, shape: list[int]) -> Tensor:
@@ -62,5 +71,30 @@ def rule_files(description: dict[str, Any]) -> dict[str, dict[str, object]]:
         name: {key: rule_weight(key, shape) for key, shape, _ in entries}
         for name, entries in description["files"].items()
     }
-    files["encoder.pth"] |= description.get("extra_keys_in_encoder.pth", {})
+    extras = {"height": description["height"], "width": description["width"], "use_stereo": False}
+    files["encoder.pth"] |= extras
     return files
+
+
+def save_folder(folder: Path, files: Mapping[str, Mapping[str, object]]) -> Path:
+    """A published folder, as the systems write it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        torch.save(dict(content), folder / name)
+    return folder
+
+
+def small_config(pose: PoseConfig | PoseCNNConfig) -> ModelConfig:
+    """SQLdepth's networks for images of 96 x 64, with a narrow decoder on a small backbone."""
+    backbone = EncoderConfig("convnextv2_atto", normalisation="none")
+    layer = SelfQueryConfig(8, 8, 4, queries=9, bins=7, feed_forward=512)
+    depth = SelfQueryDepthConfig(MapConfig(backbone, "unet", (16, 8, 8, 8), 8), layer)
+    return ModelConfig(width=96, height=64, depth=depth, pose=pose)
+
+
+def small_model(config: ModelConfig) -> Model:
+    """A model with the weights of the rule, so that each of them leaves a trace."""
+    model = Model(config)
+    for key, value in model.state_dict().items():
+        value.copy_(rule_weight(key, list(value.shape)))
+    return model.eval()

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from vo.datasets.errors import InputError
+from vo.model import Model
 from vo.presets import preset
 from vo.tools.depth_benchmark import _ours, _plain, depth
 
@@ -24,8 +25,6 @@ def test_a_table_and_a_file_with_ratios(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_what_is_compared_computes_the_same() -> None:
-    from vo.model import Model
-
     net = Model(preset("street").model).depth_net.eval()
     image = torch.rand(1, 3, 128, 416)
     with torch.inference_mode():

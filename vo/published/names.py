@@ -7,19 +7,17 @@ opposite directions. Nothing here reads or writes a file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from vo.datasets.errors import InputError
+from vo.published.files import DEPTH, ENCODER, POSE, POSE_ENCODER, Table
 
-Files = Mapping[str, Mapping[str, object]]
-"""Content of a folder: file name -> key -> tensor, or a plain value such as the image's height."""
-
-_WRONG = "give a folder of this very architecture"
+# What follows the last features in a whole model of torchvision or timm; of no use here.
+_HEAD = re.compile(r"^(encoder\.)+(original_model\.)?(fc|head|classifier|conv_head|bn2)\.")
 # Halves of a double convolution in a timm U-Net, in the order of our nn.Sequential.
 _UNET_LAYERS = {"0": "conv1.conv", "1": "conv1.bn", "3": "conv2.conv", "4": "conv2.bn"}
 _SPIDEPTH_POSE = {"0": "squeeze.0", "2": "decoder.0.0", "4": "decoder.1.0", "6": "decoder.2"}
@@ -61,13 +59,13 @@ def monodepth2_depth_places(own: Iterable[str]) -> dict[str, Place]:
     def place(key: str) -> Place:
         part, rest = _split(key)
         if part == "encoder":
-            return Place("encoder.pth", "encoder." + _of_backbone(key))
+            return Place(ENCODER, "encoder." + _of_backbone(key))
         kind, index, name = rest.split(".")
         # One list: two convolutions for each level, deepest first, then the heads, finest first.
         if kind == "heads":
-            return Place("depth.pth", f"decoder.{2 * levels + int(index)}.conv.{name}")
+            return Place(DEPTH, f"decoder.{2 * levels + int(index)}.conv.{name}")
         number = 2 * (levels - 1 - int(index)) + ("narrow", "fuse").index(kind)
-        return Place("depth.pth", f"decoder.{number}.conv.conv.{name}")
+        return Place(DEPTH, f"decoder.{number}.conv.conv.{name}")
 
     return _places(own, place)
 
@@ -78,9 +76,9 @@ def monodepth2_pose_places(own: Iterable[str]) -> dict[str, Place]:
     def place(key: str) -> Place:
         part, rest = _split(key)
         if part == "encoder":
-            return Place("pose_encoder.pth", "encoder." + _of_backbone(key))
+            return Place(POSE_ENCODER, "encoder." + _of_backbone(key))
         index, name = rest.split(".")
-        return Place("pose.pth", f"net.{int(index) // 2}.{name}")
+        return Place(POSE, f"net.{int(index) // 2}.{name}")
 
     return _places(own, place)
 
@@ -91,9 +89,9 @@ def spidepth_pose_places(own: Iterable[str]) -> dict[str, Place]:
     def place(key: str) -> Place:
         part, rest = _split(key)
         if part == "encoder":
-            return Place("pose.pth", "encoder." + _of_backbone(key))
+            return Place(POSE, "encoder." + _of_backbone(key))
         index, name = rest.split(".")
-        return Place("pose.pth", f"{_SPIDEPTH_POSE[index]}.{name}")
+        return Place(POSE, f"{_SPIDEPTH_POSE[index]}.{name}")
 
     return _places(own, place)
 
@@ -103,7 +101,7 @@ def pose_cnn_places(own: Iterable[str]) -> dict[str, Place]:
 
     def place(key: str) -> Place:
         part, rest = _split(key)
-        return Place("pose.pth", {"convolutions": "net.", "motion": "pose_conv."}[part] + rest)
+        return Place(POSE, {"convolutions": "net.", "motion": "pose_conv."}[part] + rest)
 
     return _places(own, place)
 
@@ -114,30 +112,26 @@ def unet_map_places(own: Iterable[str]) -> dict[str, Place]:
     def place(key: str) -> Place:
         part, rest = _split(key)
         if part == "encoder":
-            return Place("encoder.pth", "encoder." + _of_backbone(key))
+            return Place(ENCODER, "encoder." + _of_backbone(key))
         if rest.startswith("output."):
-            return Place("encoder.pth", "decoder.final_conv." + rest.removeprefix("output."))
+            return Place(ENCODER, "decoder.final_conv." + rest.removeprefix("output."))
         _, block, layer, name = rest.split(".")
-        return Place("encoder.pth", f"decoder.blocks.{block}.{_UNET_LAYERS[layer]}.{name}")
+        return Place(ENCODER, f"decoder.blocks.{block}.{_UNET_LAYERS[layer]}.{name}")
 
     return _places(own, place)
 
 
 def resnet_map_places(own: Iterable[str]) -> dict[str, Place]:
-    """Places of a `MapEncoder` with the ``resnet`` decoder: ``encoder.pth``."""
+    """Places of a `MapEncoder` with the ``resnet`` decoder on a ResNet: ``encoder.pth``."""
+    return _places(own, lambda key: _resnet_map_place(key, "encoder.encoder."))
 
-    def place(key: str) -> Place:
-        part, rest = _split(key)
-        if part == "encoder":
-            return Place("encoder.pth", "encoder.encoder." + _of_backbone(key))
-        kind, tail = _split(rest)
-        if kind == "blocks":
-            block, name = _split(tail)
-            return Place("encoder.pth", f"decoder.up{int(block) + 1}._net.{name}")
-        name = {"bottleneck": "conv2", "output": "conv3"}[kind]
-        return Place("encoder.pth", f"decoder.{name}.{tail}")
 
-    return _places(own, place)
+def efficientnet_map_places(own: Iterable[str]) -> dict[str, Place]:
+    """Places of a `MapEncoder` with the ``resnet`` decoder on an EfficientNet: ``encoder.pth``.
+
+    The published network has one more layer between them: see `vo.published.importing`.
+    """
+    return _places(own, lambda key: _resnet_map_place(key, "encoder.original_model."))
 
 
 def self_query_places(own: Iterable[str]) -> dict[str, Place]:
@@ -145,54 +139,46 @@ def self_query_places(own: Iterable[str]) -> dict[str, Place]:
 
     def place(key: str) -> Place:
         part, rest = _split(key)
-        return Place("depth.pth", _SELF_QUERY[part] + (f".{rest}" if rest else ""))
+        return Place(DEPTH, _SELF_QUERY[part] + (f".{rest}" if rest else ""))
 
     return _places(own, place)
 
 
 def import_weights(
-    files: Files, places: Mapping[str, Place], own: Mapping[str, Tensor], folder: str | Path
+    tables: Mapping[str, Table], places: Mapping[str, Place], own: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Published weights under our names, ready for ``load_state_dict(strict=True)``.
 
-    A leading ``module.`` of DataParallel is taken off; a ResNet's unused classifier (``fc``) and
-    values that are no tensors (height, width, use_stereo) are passed over.
+    The classifier of a backbone and values that are no tensors (height, width, use_stereo) are
+    passed over.
 
     Args:
-        files: content of the folder; files that ``places`` does not name are not looked at.
+        tables: file name -> what was read; files that ``places`` does not name are not looked at.
         places: our key -> published place, of one of the functions above.
-        own: the network's state dict, for its keys and shapes.
-        folder: where ``files`` came from, for the message.
+        own: the network's state dict, for its keys, shapes and types.
 
     Raises:
-        InputError: when a file or a key is missing, a key is not part of the network, or a shape
-            is another one; the message has the published name.
+        InputError: when a file or a key is missing, a key is not part of the network, or a tensor
+            has another shape or type or is not finite; the message has the published name.
         ValueError: when ``places`` and ``own`` are not of one network.
     """
     if places.keys() != own.keys():
         raise ValueError(f"places of {len(places)} keys for a network of {len(own)} keys")
-    folder = Path(folder)
-    needed = {place: key for key, place in places.items()}
-    found: dict[Place, Tensor] = {}
-    for file in dict.fromkeys(place.file for place in needed):
-        if file not in files:
-            raise InputError(folder / file, "no such file", _WRONG)
-        found |= _tensors(file, files[file])
-    for place in found:
-        if place not in needed and not _is_classifier(place.key):
-            raise InputError(folder / place.file, f"{place.key} is not part of it", _WRONG)
-    return {
-        key: _fitting(folder / place.file, place.key, found.get(place), own[key])
-        for key, place in places.items()
-    }
+    needed = set(places.values())
+    for file in dict.fromkeys(place.file for place in places.values()):
+        if file not in tables:
+            raise next(iter(tables.values())).error(f"there is no {file} beside it")
+        table = tables[file]
+        for key in table.values:
+            if key in table and Place(file, key) not in needed and not _HEAD.match(key):
+                raise table.error(f"{table.prefix}{key} is not part of it")
+    return {key: _fitting(tables[place.file], place.key, own[key]) for key, place in places.items()}
 
 
 def export_weights(
     own: Mapping[str, Tensor], places: Mapping[str, Place]
 ) -> dict[str, dict[str, Tensor]]:
     """Our weights in the published layout, file name -> key -> tensor.
-
-    A ResNet's unused classifier is not written: there is none.
 
     Args:
         own: the network's state dict.
@@ -225,24 +211,30 @@ def _of_backbone(key: str) -> str:
     return key.removeprefix("encoder.backbone.")
 
 
-def _tensors(file: str, content: Mapping[str, object]) -> dict[Place, Tensor]:
-    return {
-        Place(file, key.removeprefix("module.")): value
-        for key, value in content.items()
-        if isinstance(value, Tensor)
-    }
+def _resnet_map_place(key: str, backbone: str) -> Place:
+    part, rest = _split(key)
+    if part == "encoder":
+        return Place(ENCODER, backbone + _of_backbone(key))
+    kind, tail = _split(rest)
+    if kind == "blocks":
+        block, name = _split(tail)
+        return Place(ENCODER, f"decoder.up{int(block) + 1}._net.{name}")
+    name = {"bottleneck": "conv2", "output": "conv3"}[kind]
+    return Place(ENCODER, f"decoder.{name}.{tail}")
 
 
-def _is_classifier(key: str) -> bool:
-    return key.removeprefix("encoder.").removeprefix("encoder.") in ("fc.weight", "fc.bias")
-
-
-def _fitting(file: Path, key: str, value: Tensor | None, own: Tensor) -> Tensor:
+def _fitting(table: Table, key: str, own: Tensor) -> Tensor:
+    value, name = table.values.get(key), table.prefix + key
     if value is None and key.endswith("num_batches_tracked"):
         return torch.zeros_like(own)  # unknown to files older than PyTorch 0.4.1, and without use
-    if value is None:
-        raise InputError(file, f"{key} is missing", _WRONG)
+    if not isinstance(value, Tensor):
+        raise table.error(f"{name} is missing")
     if value.shape != own.shape:
-        problem = f"{key} is {tuple(value.shape)} instead of {tuple(own.shape)}"
-        raise InputError(file, problem, _WRONG)
+        raise table.error(f"{name} is {tuple(value.shape)} instead of {tuple(own.shape)}")
+    if value.is_complex() or value.is_floating_point() != own.is_floating_point():
+        raise table.error(f"{name} holds {value.dtype} instead of {own.dtype}")
+    if value.layout != torch.strided or value.is_quantized:
+        raise table.error(f"{name} is no plain tensor")
+    if value.is_floating_point() and not value.isfinite().all():
+        raise table.error(f"{name} is not finite")
     return value

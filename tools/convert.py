@@ -1,0 +1,229 @@
+"""``vo-convert``: published weights to checkpoints and back, and what is in a checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from vo.datasets.errors import InputError
+from vo.published import Layout, Source
+from vo.tools.console import console, run
+
+if TYPE_CHECKING:
+    from vo.checkpoint import Card
+    from vo.model import Model, ModelConfig
+    from vo.published.files import Table
+
+MONODEPTH2_RANGE = (0.1, 100.0)
+Weights = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
+Checkpoint = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+Supervised = Literal["M", "S", "MS", "metric", "none"]
+
+app = tyro.extras.SubcommandApp()
+
+
+def main() -> None:
+    """Entry point of ``vo-convert``."""
+    about = "Read published weights, write them, and look into checkpoints."
+    run(lambda: app.cli(prog="vo-convert", description=about))
+
+
+@dataclass(frozen=True, slots=True)
+class ImportFlags:
+    """What ``vo-convert import`` can be told.
+
+    Attributes:
+        folder: with encoder.pth, depth.pth, pose.pth and, of monodepth2, pose_encoder.pth; or the
+            .pt file of a fine-tuned depth network.
+        source: the system that the weights are of.
+        out: checkpoint to write.
+        pose: folder or file of a pose network, where there is none among the weights or another
+            one is wanted.
+        depth_range: smallest and largest depth of the training, which the weights do not tell;
+            0.001 80 of SQLdepth's and SPIdepth's on KITTI. monodepth2's is 0.1 100 when not given.
+        heads: of the attention, which the weights do not tell.
+        size: width and height of images in pixels; those of the weights when not given.
+        scale: their unit of length in ours: depth range and translations are multiplied by it.
+            Trainings with stereo on KITTI have a unit of 5.4 m, so that 5.4 gives metres.
+        pose_scale: that of the translations, where it is another one, such as 5.4 beside a
+            fine-tuned depth network, which is in metres.
+        metric: say in the card that depth and poses are in metres, once scaled.
+        supervision: what they learned from: neighbouring frames of one camera (M), the other
+            camera of a stereo pair (S), both (MS), true depth (metric), none for not known.
+        split: name of the published split that they learned from.
+        licence: of the weights.
+        name: of the model, for tables; that of the folder when not given.
+        overwrite: replace --out where it exists.
+    """
+
+    folder: Weights
+    source: Annotated[Source, tyro.conf.arg(name="from")]
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    pose: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    depth_range: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="MIN MAX")] = None
+    heads: int = 4
+    size: tuple[int, int] | None = None
+    scale: float = 1.0
+    pose_scale: float | None = None
+    metric: bool = False
+    supervision: Supervised = "none"
+    split: str | None = None
+    licence: str = "unknown"
+    name: str | None = None
+    overwrite: bool = False
+
+
+@app.command(name="import")
+def import_weights(flags: Annotated[ImportFlags, tyro.conf.arg(name="")]) -> None:
+    """Make a checkpoint of weights that monodepth2, SQLdepth or SPIdepth have saved.
+
+    The networks follow from the shapes in the files, in which nothing is run. Published weights
+    have no features for the refinement: grey values take their place, so that vo-run refines at
+    once.
+
+    Example: vo-convert import --from spidepth weights --depth-range 0.001 80 --out own.safetensors
+    """
+    from vo.checkpoint import save_checkpoint
+    from vo.published.files import read_finetuned, read_folder
+    from vo.published.importing import Untold, import_model
+
+    _check_out(flags)
+    if flags.depth_range is None and flags.source != "monodepth2":
+        problem = "is missing: the weights do not tell it"
+        raise InputError("--depth-range", problem, "give that of the training: 0.001 80 on KITTI")
+    low, high = flags.depth_range or MONODEPTH2_RANGE
+    untold = Untold(low, high, flags.heads, flags.size, flags.scale, flags.pose_scale)
+    read = read_finetuned if flags.source == "spidepth-finetuned" else read_folder
+    tables = read(flags.folder, flags.pose)
+    model = import_model(tables, flags.source, untold)
+    notes = _pose_note(flags, model.config)
+    save_checkpoint(flags.out, model, _card(flags, tables, notes))
+    if notes:
+        print(f"warning: {notes}", file=sys.stderr)
+    _say_what_was_read(flags, model)
+
+
+@app.command(name="export")
+def export_weights(
+    ckpt: Checkpoint,
+    folder: Weights,
+    to: Layout,
+) -> None:
+    """Write a checkpoint as the folder that the programs of monodepth2, SQLdepth or SPIdepth load.
+
+    What they would build otherwise than it is here is refused with every reason.
+
+    Example: vo-convert export model.safetensors weights --to monodepth2
+
+    Args:
+        ckpt: checkpoint file, or the name of one that is installed.
+        folder: to write to, new or empty.
+        to: the system whose folder it shall be. SQLdepth has the small pose network, SPIdepth one
+            on a ResNet-18.
+    """
+    from vo.checkpoint import load_checkpoint
+    from vo.published.exporting import export_model, published_range
+    from vo.published.files import demand_free_folder, write_folder
+
+    demand_free_folder(folder)
+    checkpoint = load_checkpoint(ckpt)
+    use_stereo = "S" in checkpoint.card.supervision
+    files = export_model(checkpoint.model, to, use_stereo, checkpoint.path)
+    write_folder(folder, files)
+    low, high, unit = published_range(checkpoint.model.config)
+    there = f"--min_depth {low:g} --max_depth {high:g}"
+    length = "" if unit == 1 else f"; one unit of length there is {unit:g} here"
+    _print(f"wrote {', '.join(files)} to {folder}")
+    _print(f"not in it: features, refinement, card, and depth range (give {there}{length})")
+
+
+@app.command
+def info(ckpt: Checkpoint, json: bool = False) -> None:
+    """Show what is in a checkpoint: its networks, and what its card says of it.
+
+    Example: vo-convert info street.safetensors
+
+    Args:
+        ckpt: checkpoint file, or the name of one that is installed.
+        json: print all of it as JSON.
+    """
+    from vo.checkpoint import load_checkpoint
+    from vo.tools.convert_info import as_json, as_lines
+
+    checkpoint = load_checkpoint(ckpt)
+    if json:
+        print(as_json(checkpoint))
+        return
+    for line in as_lines(checkpoint):
+        _print(line)
+
+
+def _check_out(flags: ImportFlags) -> None:
+    """Refuse, before any work, a file that cannot be written."""
+    if flags.out.is_dir():
+        raise InputError(flags.out, "is a folder", "give --out the name of a file")
+    if flags.out.exists() and not flags.overwrite:
+        raise InputError(flags.out, "exists", "choose another --out, or add --overwrite")
+    if not flags.out.absolute().parent.is_dir():
+        raise InputError(flags.out, f"there is no folder {flags.out.parent}", "create it first")
+
+
+def _pose_note(flags: ImportFlags, config: ModelConfig) -> str:
+    """What is lost of a pose network that was trained on one camera."""
+    from vo.pose_net import PoseConfig
+
+    is_scaled_by_depth = not (
+        isinstance(config.pose, PoseConfig) and config.pose.encoder.normalisation == "monodepth2"
+    )
+    if flags.supervision != "M" or not is_scaled_by_depth:
+        return ""
+    return (
+        "trained on one camera, this pose network had its translations multiplied by the mean "
+        "inverse depth; they are not here: raw poses have a scale of their own, refined ones that "
+        "of the depth"
+    )
+
+
+def _card(flags: ImportFlags, tables: dict[str, Table], notes: str) -> Card:
+    from vo.checkpoint import Card
+    from vo.published.files import file_hash
+
+    paths = sorted({table.path for table in tables.values()})
+    hashes = ", ".join(f"{path.name} (sha256 {file_hash(path)})" for path in paths)
+    read = f"imported from {flags.source} weights {hashes}"
+    weights = flags.folder.resolve()
+    return Card(
+        name=flags.name or (weights.name if weights.is_dir() else weights.stem),
+        preset="imported",
+        supervision=flags.supervision,
+        trained_on=() if flags.split is None else (flags.split,),
+        split_hash="",
+        images_seen=0,
+        commit="",
+        licence=flags.licence,
+        metric=flags.metric,
+        notes=f"{read}; {notes}" if notes else read,
+    )
+
+
+def _say_what_was_read(flags: ImportFlags, model: Model) -> None:
+    from vo.tools.convert_info import network_words
+
+    depth, pose, _ = network_words(model)
+    config = model.config
+    bounds = f"{config.depth.min_depth:g} to {config.depth.max_depth:g}"
+    _print(f"depth: {depth}, {config.width}x{config.height}, {bounds}")
+    _print(f"pose: {pose}; features: grey values, for there are none among published weights")
+    _print(f"try it: vo-run --ckpt {flags.out}")
+
+
+def _print(text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+    main()
