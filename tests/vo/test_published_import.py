@@ -359,8 +359,11 @@ def test_keys_that_are_missing_or_too_many_are_named_with_their_file(small, tmp_
     assert "more/depth.pth: rectify.0.bias is not part of it" in refusal(more)
 
 
-def test_weights_of_another_system_are_told(small):
+def test_weights_of_another_system_are_told(small, tmp_path):
     assert "depth.pth: is of SQLdepth or SPIdepth" in refusal(small[1], source="monodepth2")
+    disparity = {"decoder.0.conv.conv.weight": torch.ones(8, 8, 3, 3)}
+    folder = changed(small[1], tmp_path / "other", "depth.pth", lambda _: disparity)
+    assert "other/encoder.pth: is of monodepth2; say so with --from" in refusal(folder)
 
 
 def test_networks_that_cannot_be_built_are_told_with_their_file(small, tmp_path):

@@ -140,8 +140,8 @@ def _model_config(tables: dict[str, Table], source: Source, untold: Untold) -> M
     if source == "monodepth2":
         depth = disparity_config(tables, low, high)
     else:
-        layer = self_query_config(tables, untold.heads, low, high)
-        depth = SelfQueryDepthConfig(map_config(tables), layer)
+        seen = map_config(tables)
+        depth = SelfQueryDepthConfig(seen, self_query_config(tables, untold.heads, low, high))
     size = untold.size or image_size(tables[ENCODER])
     if size is None:
         problem = f"{tables[ENCODER].path} does not say at what size it was trained"
