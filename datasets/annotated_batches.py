@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vo.datasets.augmentation import refuse_out_of_range
 from vo.datasets.batches import Batches, Memory
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
@@ -51,11 +52,7 @@ class AnnotatedAugment:
 
     def __post_init__(self) -> None:
         """Refuse what would turn images upside down, or black."""
-        for name, most in _MOST.items():
-            value = getattr(self, name)
-            if not 0 <= value <= most:
-                flag = f"--metric.augment.{name.replace('_', '-')}"
-                raise InputError(flag, f"is {value:g}", f"give a number from 0 to {most:g}")
+        refuse_out_of_range(self, _MOST, "--metric.augment")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ nor camera changes within a tenth of a second; only the noise differs from frame
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -56,11 +57,20 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         """Refuse what would turn images inside out, or be cut off without a word."""
-        for name, most in _MOST.items():
-            value = getattr(self, name)
-            if not 0 <= value <= most:
-                flag = f"--data.augment.{name}"
-                raise InputError(flag, f"is {value:g}", f"give a number from 0 to {most:g}")
+        refuse_out_of_range(self, _MOST, "--data.augment")
+
+
+def refuse_out_of_range(config: object, most: Mapping[str, float], flag: str) -> None:
+    """Refuse fields below 0, above what is given for each, or NaN.
+
+    Raises:
+        InputError: naming the flag of the field, which ``flag`` begins.
+    """
+    for name, largest in most.items():
+        value = getattr(config, name)
+        if not 0 <= value <= largest:
+            field_flag = f"{flag}.{name.replace('_', '-')}"
+            raise InputError(field_flag, f"is {value:g}", f"give a number from 0 to {largest:g}")
 
 
 def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:

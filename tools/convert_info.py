@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vo.depth.encoder import EncoderConfig
 from vo.depth.net import DepthConfig
 from vo.depth.self_query_decoder import SelfQueryConfig
 from vo.pose_cnn import PoseCNNConfig
 from vo.settings import to_plain
+from vo.tools.strict_json import strict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,7 +73,7 @@ def as_json(checkpoint: Checkpoint) -> str:
             "features": _count(model.feature_net),
         },
     }
-    return json.dumps(_finite(content), indent=2, allow_nan=False, ensure_ascii=False)
+    return json.dumps(strict(content), indent=2, allow_nan=False, ensure_ascii=False)
 
 
 def network_words(model: Model) -> tuple[str, str, str]:
@@ -122,11 +122,3 @@ def _count(net: nn.Module) -> int:
 def _millions(net: nn.Module) -> str:
     count = _count(net)
     return f"{count / 1e6:.2f} M parameters" if count else "no parameters"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

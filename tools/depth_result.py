@@ -21,7 +21,7 @@ from vo.depth_scores import (
     depth_scale_spread,
     summarise,
 )
-from vo.tools.run_result import strict
+from vo.tools.strict_json import strict
 
 _SPREAD = (
     "standard deviation of median(truth) / median(prediction) over its median, of the images of a "

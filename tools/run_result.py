@@ -16,6 +16,7 @@ from rich.table import Table
 from vo.drive import Drive, Verdict
 from vo.evaluation import Evaluation
 from vo.scale import ScaleAlignment, ScaleConsistency
+from vo.tools.strict_json import strict
 from vo.trajectory import Trajectory
 
 METRICS_FILE = "metrics.json"
@@ -176,13 +177,6 @@ def _scores(result: Result, kind: str) -> dict[str, Any]:
 def _without_series(numbers: dict[str, Any]) -> dict[str, Any]:
     """Numbers of the whole run; those of each frame are in ``scale.csv``."""
     return {key: value for key, value in numbers.items() if not isinstance(value, np.ndarray)}
-
-
-def strict(value: Any) -> Any:
-    """The same numbers for strict JSON, which has no NaN: null stands for it."""
-    if isinstance(value, dict):
-        return {key: strict(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 Cell = Callable[[Result, str], str]

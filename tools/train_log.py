@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vo.atomic import write_atomically
 from vo.tools.console import console
+from vo.tools.strict_json import strict
 
 if TYPE_CHECKING:
     from vo.training.trainer import Step
@@ -100,10 +101,8 @@ class TrainLog:
             self.board.add_scalar(f"validation/{name}", value, found.step)
 
     def _write(self, content: dict[str, Any]) -> None:
-        # Strict JSON has no NaN: null stands for what is not a number.
-        plain = {name: value if _is_plain(value) else None for name, value in content.items()}
         with open(self.path, "a") as file:  # a line is one write: a killed run leaves whole lines
-            file.write(json.dumps(plain) + "\n")
+            file.write(json.dumps(strict(content)) + "\n")
 
 
 def pictures(step: Step) -> dict[str, Any]:
@@ -126,10 +125,6 @@ def pictures(step: Step) -> dict[str, Any]:
         grey = grey / max(float(grey.max()), 1e-6)
         result[name] = np.repeat((grey * 255).astype(np.uint8)[..., None], 3, axis=2)
     return result
-
-
-def _is_plain(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _mean(values: list[float]) -> float:
