@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LINKS := build/typing/vo
+# Two tests at a time, of one thread each: torch is no faster with two on what tests compute.
+PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .PHONY: demo test lint setup clean
 
@@ -11,7 +13,7 @@ demo: setup
 	$(BIN)/python -m vo.tools.demo --out demo
 
 test: setup lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: setup $(LINKS)
 	$(BIN)/ruff check .

@@ -25,9 +25,9 @@ def open_sequence(
     """Open a drive, whatever it is stored as. Reads no pixels but those of the first image.
 
     Args:
-        data: a folder in the layout of KITTI Odometry, KITTI raw, TUM RGB-D or 7-Scenes, a folder
-            of images, a video file, or a folder with several of one of these; None is the street,
-            which is rendered where it is not yet there.
+        data: a folder in the layout of KITTI Odometry, KITTI raw, TUM RGB-D, 7-Scenes, Cityscapes
+            or NYU's raw data, a folder of images, a video file, or a folder with several of one of
+            these; None is the street, which is rendered where it is not yet there.
         seq: name of the sequence, for example ``09`` or ``2011_09_26_drive_0052_sync``, which
             ``0052`` stands for where no other drive has that number; None where there is only one.
         size: (width, height) that images, depth and camera are resized to; None leaves them.
@@ -49,32 +49,25 @@ def open_sequence(
     if data is None:
         sequence = _open_street(seq, size, intrinsics, camera, fps)
     else:
-        sequence = _open_data(data, seq, intrinsics, camera, fps)
+        from vo.datasets.layout import recognise
+
+        sequence = open_found(recognise(data), seq, intrinsics, camera, fps)
     sequence = select(sequence, start, end, stride)
     return sequence if size is None else resize(sequence, *size)
 
 
-def list_sequences(data: str | Path | None) -> list[str]:
-    """Names of the sequences in a data folder or, for None, of the street.
+def open_found(
+    found: Found,
+    seq: str | None,
+    intrinsics: str | None = None,
+    camera: str | None = None,
+    fps: float | None = None,
+) -> Sequence:
+    """A whole sequence of a folder that was recognised once; arguments are as in `open_sequence`.
 
     Raises:
-        InputError: when there is nothing that can be read.
+        InputError: as `open_sequence`.
     """
-    if data is None:
-        from vo.datasets.street import STREET_SEQUENCES
-
-        return list(STREET_SEQUENCES)
-    from vo.datasets.layout import recognise
-
-    return list(recognise(data).sequences)
-
-
-def _open_data(
-    data: str | Path, seq: str | None, intrinsics: str | None, camera: str | None, fps: float | None
-) -> Sequence:
-    from vo.datasets.layout import recognise
-
-    found = recognise(data)
     name, place = found.choose(seq)
     _refuse_flags(found, intrinsics, camera, fps)
     if found.kind == "kitti":
@@ -93,6 +86,18 @@ def _open_data(
         from vo.datasets.seven_scenes import open_seven_scenes
 
         return open_seven_scenes(place, name, intrinsics)
+    if found.kind == "cityscapes":
+        from vo.datasets.cityscapes_video import open_cityscapes_video
+
+        return open_cityscapes_video(place)
+    if found.kind == "triplets":
+        from vo.datasets.wide_triplets import open_wide_triplet
+
+        return open_wide_triplet(place)
+    if found.kind == "nyu":
+        from vo.datasets.nyu_video import open_nyu_video
+
+        return open_nyu_video(place, name, intrinsics)
     if found.kind == "video":
         from vo.datasets.video import open_video
 
@@ -100,6 +105,21 @@ def _open_data(
     from vo.datasets.folder import open_folder
 
     return open_folder(place, intrinsics, fps)
+
+
+def list_sequences(data: str | Path | None) -> list[str]:
+    """Names of the sequences in a data folder or, for None, of the street.
+
+    Raises:
+        InputError: when there is nothing that can be read.
+    """
+    if data is None:
+        from vo.datasets.street import STREET_SEQUENCES
+
+        return list(STREET_SEQUENCES)
+    from vo.datasets.layout import recognise
+
+    return list(recognise(data).sequences)
 
 
 def _open_street(
@@ -127,8 +147,13 @@ def _refuse_flags(
     """A flag that would have no effect is a misunderstanding."""
     from vo.datasets.errors import InputError
 
-    calibration = {"kitti": "calib.txt", "kitti_raw": "calib_cam_to_cam.txt"}.get(found.kind)
-    if camera is not None and calibration is None:
+    calibration = {
+        "kitti": "calib.txt",
+        "kitti_raw": "calib_cam_to_cam.txt",
+        "cityscapes": "_camera.json",
+        "triplets": "_cam.txt",
+    }.get(found.kind)
+    if camera is not None and found.kind not in ("kitti", "kitti_raw"):
         raise InputError("--camera", f"{found.data} has a single camera", "leave the flag out")
     if intrinsics is not None and calibration is not None:
         problem = f"{found.data} has its own calibration"

@@ -34,11 +34,11 @@ from vo.datasets.errors import InputError
 from vo.datasets.images import DepthFormat, is_image
 from vo.datasets.kitti_raw_calibration import read_calibration
 from vo.datasets.layout import Found
+from vo.datasets.nyu import NYU_CAMERA
 from vo.datasets.recording import Recording, image_size
 from vo.datasets.text import few, read_lines
 
 NYU_DEPTH_FORMAT = DepthFormat(per_metre=1000)
-NYU_CAMERA = Camera(518.8579, 519.4696, 325.5824, 253.7362, 640, 480)  # the data set's toolbox
 
 _CAMERAS = ("image_02", "image_03")  # the colour cameras, which alone are annotated
 _SPLITS = ("train", "val")

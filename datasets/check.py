@@ -7,13 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
+from vo.datasets import cityscapes_video, kitti_odometry, kitti_raw, seven_scenes, tum, video
 from vo.datasets import folder as image_folder
-from vo.datasets import kitti_odometry, kitti_raw, seven_scenes, tum, video
 from vo.datasets.camera import Array, find_camera
+from vo.datasets.check_kitti_raw import (
+    check_annotated,
+    check_date,
+    check_order,
+    check_scans,
+    check_size,
+)
 from vo.datasets.check_report import Problem, Progress, Report, Size, digest_of
+from vo.datasets.check_snippets import check_snippets
+from vo.datasets.check_stills import check_stills
 from vo.datasets.errors import InputError
 from vo.datasets.images import DepthFormat, list_images, read_depth, read_image, read_mask
-from vo.datasets.layout import Found, Kind, recognise
+from vo.datasets.layout import SNIPPETS, Found, Kind, recognise
 from vo.datasets.poses import read_kitti_poses, read_tum_poses
 from vo.datasets.recording import missing_numbers
 from vo.datasets.text import check_increasing, read_times
@@ -23,6 +32,7 @@ def check_data(
     data: str | Path,
     seq: str | None = None,
     *,
+    annotations: Path | None = None,
     workers: int = 2,
     progress: Progress | None = None,
 ) -> list[Problem]:
@@ -30,11 +40,14 @@ def check_data(
 
     It looks for missing frames, images that cannot be read or are truncated, sizes that differ,
     calibrations, times and poses that are damaged or do not match the images in number, times
-    that do not increase, poses that are no rigid motion, and frames that repeat the one before.
+    that do not increase, poses that are no rigid motion, frames that repeat the one before, and in
+    KITTI raw drives and images of another day, cameras that were exchanged, missing laser scans and
+    annotated depth of another size.
 
     Args:
-        data: as for `open_sequence`.
-        seq: name of one sequence; None checks all.
+        data: as for `open_sequence`; or a collection of single images, `depth_stills`.
+        seq: name of one sequence, city or room; None checks all.
+        annotations: KITTI's annotated depth, where it lies elsewhere than in KITTI raw.
         workers: threads that read images.
         progress: called with the folder, the images read and all images of the folder.
 
@@ -44,15 +57,32 @@ def check_data(
     Raises:
         InputError: when there is no such folder or sequence, or nothing that can be recognised.
     """
-    found = recognise(data)
-    places = found.sequences if seq is None else dict([found.choose(seq)])
     report = Report(workers, progress or (lambda where, done, total: None))
+    is_collection = check_stills(report, Path(data)) if seq is None else False
+    if is_collection and cityscapes_video.split_folder(Path(data)) is None:
+        _demand_kitti_raw(annotations, is_raw=False, data=data)
+        return report.problems
+    found = recognise(data)
+    _demand_kitti_raw(annotations, is_raw=found.kind == "kitti_raw", data=data)
+    places = found.sequences if seq is None else found.choose_all(seq)
     if seq is None:
         _check_strays(report, found)
+    if found.kind in SNIPPETS:
+        check_snippets(report, found.kind, places)
+        return report.problems
     for place in places.values():
         with report.collect():
             _check_sequence(report, found.kind, place)
+    if found.kind == "kitti_raw":
+        with report.collect():
+            check_annotated(report, found.data, set(places), annotations)
     return report.problems
+
+
+def _demand_kitti_raw(annotations: Path | None, is_raw: bool, data: str | Path) -> None:
+    if annotations is not None and not is_raw:
+        problem = f"is for KITTI raw, which {data} is not"
+        raise InputError("--annotations", problem, "leave the flag out")
 
 
 def _check_sequence(report: Report, kind: Kind, place: Path) -> None:
@@ -168,8 +198,15 @@ def _check_kitti_raw(report: Report, place: Path) -> None:
             report.warn(times, f"no such file; times are taken from {kitti_raw.RATE_HZ:g} Hz")
         with report.collect():
             kitti_raw.read_frame_times(times, images.numbers)
+    check_date(report, place, lists)
+    check_order(report, lists)
+    if lists:
+        check_scans(report, place, max((images.numbers for images in lists), key=len))
     with report.collect():
         calibration = kitti_raw.read_calibration(kitti_raw.calibration_file(place))
+        if size is not None:
+            for images in lists:
+                check_size(report, calibration, images, size)
         for name in cameras:
             with report.collect():
                 calibration.baseline_m(name)

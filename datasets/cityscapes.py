@@ -39,8 +39,8 @@ from vo.datasets.stills import Still, Stills, check_pixels, known_depth
 from vo.datasets.text import few, read_lines
 
 SPLIT = "test"
-_FRAME = re.compile(r"([a-z-]+)_([0-9]{6})_([0-9]{6})")
-_IMAGE_END = "_leftImg8bit.png"
+FRAME = re.compile(r"([a-z-]+)_([0-9]{6})_([0-9]{6})")
+IMAGE_END = "_leftImg8bit.png"
 _COUNTS = DepthFormat(per_metre=1)  # disparity images as they are stored
 _LIST = "write `city frame`, such as berlin berlin_000000_000019"
 
@@ -63,8 +63,7 @@ class _Named:
 
     @property
     def listed(self) -> ListedFrame:
-        city, sequence, frame = self.stem.split("_")
-        return ListedFrame(city, int(sequence + frame), line=self.line)
+        return listed_frame(self.stem, self.line)
 
     def file(self, folder: Path, end: str) -> Path:
         return folder / self.city / f"{self.stem}{end}"
@@ -72,7 +71,7 @@ class _Named:
 
 def is_cityscapes(data: Path) -> bool:
     """Whether a folder holds test images of Cityscapes."""
-    return (_folder(data, "leftImg8bit") / SPLIT).is_dir()
+    return (part_of(data, "leftImg8bit") / SPLIT).is_dir()
 
 
 def open_cityscapes(
@@ -92,10 +91,10 @@ def open_cityscapes(
             the one by which the depths are numbered; when an image is read, if a file is damaged
             or has another size.
     """
-    images = _folder(data, "leftImg8bit") / SPLIT
+    images = part_of(data, "leftImg8bit") / SPLIT
     named = _all_named(data, images) if frames is None else _read_list(frames)
     for one in named:
-        path = one.file(images, _IMAGE_END)
+        path = one.file(images, IMAGE_END)
         if not path.is_file():
             problem = f"is missing, the image of {frames} line {one.line}"
             raise InputError(path, problem, "add it, or remove the line")
@@ -107,6 +106,18 @@ def open_cityscapes(
         _stills(city, images, [named[i] for i in some], [truths[i] for i in some])
         for city, some in groups.items()
     ]
+
+
+def part_of(data: Path, name: str) -> Path:
+    """Where a part of the data set lies: directly, or in the folder of its archive."""
+    deeper = data / f"{name}_trainvaltest" / name
+    return deeper if deeper.is_dir() and not (data / name).is_dir() else data / name
+
+
+def listed_frame(stem: str, line: int = 0) -> ListedFrame:
+    """What the image ``mainz_000003_010924`` is called in a list: ``mainz`` 3010924."""
+    city, sequence, frame = stem.split("_")
+    return ListedFrame(city, int(sequence + frame), line=line)
 
 
 def read_disparity_depth(path: Path, camera: Path) -> Array:
@@ -140,17 +151,11 @@ def read_depth_array(path: Path) -> Array:
     return known_depth(depth)
 
 
-def _folder(data: Path, name: str) -> Path:
-    """Where a part of the data set lies: directly, or in the folder of its archive."""
-    deeper = data / f"{name}_trainvaltest" / name
-    return deeper if deeper.is_dir() and not (data / name).is_dir() else data / name
-
-
 def _stills(
     city: str, images: Path, named: list[_Named], truths: list[Callable[[], Array]]
 ) -> Stills:
     def read(i: int) -> Still:
-        path = named[i].file(images, _IMAGE_END)
+        path = named[i].file(images, IMAGE_END)
         image = read_image(path)
         check_pixels(image, SIZE, path)
         return Still(image, truths[i]())
@@ -160,14 +165,14 @@ def _stills(
 
 def _all_named(data: Path, images: Path) -> list[_Named]:
     """Every test image that has a disparity."""
-    files = sorted(images.glob(f"*/*{_IMAGE_END}"), key=lambda path: natural_key(path.name))
-    stems = [path.name.removesuffix(_IMAGE_END) for path in files]
-    named = [_Named(stem) for stem in stems if _FRAME.fullmatch(stem)]
-    folder = _folder(data, "disparity") / SPLIT
+    files = sorted(images.glob(f"*/*{IMAGE_END}"), key=lambda path: natural_key(path.name))
+    stems = [path.name.removesuffix(IMAGE_END) for path in files]
+    named = [_Named(stem) for stem in stems if FRAME.fullmatch(stem)]
+    folder = part_of(data, "disparity") / SPLIT
     having = [
         one
         for one in named
-        if one.file(images, _IMAGE_END).is_file() and one.file(folder, "_disparity.png").is_file()
+        if one.file(images, IMAGE_END).is_file() and one.file(folder, "_disparity.png").is_file()
     ]
     if not having:
         problem = "holds no disparity of a test image"
@@ -181,7 +186,7 @@ def _read_list(path: Path) -> list[_Named]:
     named: dict[str, _Named] = {}
     for line, text in read_lines(path, _LIST):
         *city, stem = text.split()
-        if not _FRAME.fullmatch(stem) or city not in ([], [stem.split("_")[0]]):
+        if not FRAME.fullmatch(stem) or city not in ([], [stem.split("_")[0]]):
             raise InputError(path, f"line {line}: {text[:60]!r} names no image", _LIST)
         if stem in named:
             raise InputError(path, f"line {line}: {stem} is listed twice", "remove one of them")
@@ -190,7 +195,7 @@ def _read_list(path: Path) -> list[_Named]:
 
 
 def _disparities(data: Path, named: list[_Named]) -> list[Callable[[], Array]]:
-    disparities, cameras = _folder(data, "disparity") / SPLIT, _folder(data, "camera") / SPLIT
+    disparities, cameras = part_of(data, "disparity") / SPLIT, part_of(data, "camera") / SPLIT
     readers: list[Callable[[], Array]] = []
     for one in named:
         disparity = one.file(disparities, "_disparity.png")

@@ -27,7 +27,7 @@ from vo.datasets.kitti_raw_calibration import read_calibration
 from vo.datasets.layout import Found, Kind, recognise
 from vo.datasets.recording import Recording
 from vo.datasets.sequence import position
-from vo.datasets.split_list import ListedFrame, read_split_list
+from vo.datasets.split_list import CAMERAS, ListedFrame, read_split_list
 from vo.datasets.velodyne import (
     ScanDepth,
     project_scan,
@@ -37,10 +37,6 @@ from vo.datasets.velodyne import (
     scan_files,
 )
 
-_SIDES = {  # camera of a side in the layouts that have two
-    "kitti_raw": {"l": "image_02", "r": "image_03"},
-    "kitti": {"l": "image_2", "r": "image_3"},
-}
 _OTHER_TRUTH = "add the ground truth, or choose another with --truth"
 
 
@@ -128,6 +124,7 @@ def open_truth(
     kind: DepthKind,
     camera: str | None = None,
     annotations: Path | None = None,
+    poses: bool = False,
 ) -> TruthFrames:
     """All frames of a drive that have a true depth.
 
@@ -138,12 +135,13 @@ def open_truth(
         camera: ``image_03`` and so on; None is the default one.
         annotations: KITTI's annotated depth; None looks for ``data_depth_annotated`` in ``data``,
             then in the folders of the drives.
+        poses: whether the true poses of KITTI raw are read as well.
 
     Raises:
         InputError: when the drive cannot be opened, has not this kind of truth, or has it for no
             frame.
     """
-    return _all(*_open(recognise(data), seq, kind, camera, annotations), kind)
+    return _all(*_open(recognise(data), seq, kind, camera, annotations, poses), kind)
 
 
 def open_every(
@@ -199,7 +197,7 @@ def open_listed(
         first, where = group[0], f"{split_list} line {group[0].line}"
         if drive not in found.sequences:
             raise InputError(where, f"there is no {first.folder} in {found.data}", "check --data")
-        cameras = _SIDES.get(found.kind, {})
+        cameras = CAMERAS.get(found.kind, {})
         camera = cameras.get(side)
         if bool(side) != bool(cameras):
             problem = f"names side {side!r}, but {found.data} has {len(cameras)} sides"
@@ -255,7 +253,12 @@ def _frames(recording: Recording, side: str, truth: _Truth, indices: list[int]) 
 
 
 def _open(
-    found: Found, seq: str | None, kind: DepthKind, camera: str | None, annotations: Path | None
+    found: Found,
+    seq: str | None,
+    kind: DepthKind,
+    camera: str | None,
+    annotations: Path | None,
+    poses: bool = False,
 ) -> tuple[Recording, str, _Truth]:
     """A drive, the side of its camera, and its truth."""
     name, place = found.choose(seq)
@@ -270,7 +273,7 @@ def _open(
         problem = f"is no KITTI raw, which alone has {kind} depth"
         raise InputError(found.data, problem, "take the depth of the data itself with --truth own")
     camera = kitti_raw.choose_camera(place, camera)
-    recording = kitti_raw.open_kitti_raw(place, camera, poses=False)
+    recording = kitti_raw.open_kitti_raw(place, camera, poses=poses)
     side = _side(found.kind, camera)
     if kind == "improved":
         return recording, side, _improved(found.data, place, camera, annotations)
@@ -329,5 +332,5 @@ def _read_map(path: Path, depth_format: DepthFormat, size: tuple[int, int] | Non
 
 def _side(kind: str, camera: str) -> str:
     """What a camera is called in a list: its side, or its name where it is a grey one."""
-    sides = {name: side for side, name in _SIDES[kind].items()}
+    sides = {name: side for side, name in CAMERAS[kind].items()}
     return sides.get(camera, camera)

@@ -18,6 +18,8 @@ MOST_PIXELS = 100_000_000
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8\xff"
+_PPM_HEADER = re.compile(rb"P6\s+(?:#[^\n]*\n\s*)*([0-9]{1,6})\s+([0-9]{1,6})\s+([0-9]{1,5})\s")
+_HEADER_BYTES = 65536  # in which the size of an image stands
 _COPY_AGAIN = "copy it again, or remove it and see what `vo-data check` says about the rest"
 
 
@@ -35,13 +37,13 @@ class DepthFormat:
 
 
 def read_image(path: Path) -> Array:
-    """Read a PNG or JPEG file, (H, W, 3) uint8 RGB.
+    """Read a PNG, JPEG or binary PPM file, (H, W, 3) uint8 RGB.
 
     Grey images stand three times, 16-bit images are scaled to 8 bits (65535 becomes 255),
     transparency is dropped, and the orientation that a phone writes (EXIF) is applied.
 
     Raises:
-        InputError: when the file is missing, empty, truncated, damaged, no PNG or JPEG, or
+        InputError: when the file is missing, empty, truncated, damaged, no PNG, JPEG or PPM, or
             larger than 100 megapixels.
     """
     import cv2
@@ -52,6 +54,27 @@ def read_image(path: Path) -> Array:
     if image.dtype != np.uint8:
         raise InputError(path, f"has pixels of type {image.dtype}", "convert it to 8 or 16 bits")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def read_image_size(path: Path) -> tuple[int, int]:
+    """(width, height) that the beginning of a file tells; the rest is neither read nor checked.
+
+    Raises:
+        InputError: when the file is missing, no PNG, JPEG or PPM, or ends before it tells its size.
+    """
+    if not path.is_file():
+        raise InputError(path, "no such file", _COPY_AGAIN)
+    with path.open("rb") as file:
+        data = file.read(_HEADER_BYTES)
+    if data.startswith(_PNG_START) and data[12:16] == b"IHDR" and len(data) >= 24:
+        return _check_pixels(path, *struct.unpack_from(">II", data, 16))
+    if data.startswith(_JPEG_START):
+        size, _ = _walk_jpeg(path, data)
+        if size is not None:
+            return size
+    if header := _PPM_HEADER.match(data):
+        return _check_pixels(path, int(header[1]), int(header[2]))
+    raise InputError(path, "is no PNG or JPEG image, or is damaged", _COPY_AGAIN)
 
 
 def read_depth(path: Path, depth_format: DepthFormat) -> Array:
@@ -135,6 +158,8 @@ def _check_whole(path: Path, data: bytes) -> None:
         size = _check_png(path, data)
     elif data.startswith(_JPEG_START):
         size = _check_jpeg(path, data)
+    elif header := _PPM_HEADER.match(data):
+        size = _check_ppm(path, data, header)
     else:
         raise InputError(path, "is no PNG or JPEG image", "convert it, or remove it")
     if 0 in size:
@@ -168,12 +193,34 @@ def _check_png(path: Path, data: bytes) -> tuple[int, int]:
     raise InputError(path, f"is truncated (PNG ends after {len(data)} bytes)", _COPY_AGAIN)
 
 
+def _check_ppm(path: Path, data: bytes, header: re.Match[bytes]) -> tuple[int, int]:
+    """Size of a binary PPM (netpbm) that has all its pixels."""
+    size = _check_pixels(path, int(header[1]), int(header[2]))
+    sample_bytes = 1 if int(header[3]) < 256 else 2
+    if len(data) < header.end() + 3 * size[0] * size[1] * sample_bytes:
+        raise InputError(path, f"is truncated (PPM ends after {len(data)} bytes)", _COPY_AGAIN)
+    return size
+
+
 def _check_jpeg(path: Path, data: bytes) -> tuple[int, int]:
     """Size of a JPEG that has its end marker (ITU T.81, annex B).
 
     Inside the compressed scan a byte FF is always followed by 00 or a restart marker, so FF D9
     after the start of the scan is the end of the image. Thumbnails stand before the scan.
     """
+    size, at = _walk_jpeg(path, data)
+    if data[at : at + 2] == b"\xff\xda":
+        if size is None:
+            raise InputError(path, "is a JPEG without a frame header", _COPY_AGAIN)
+        if data.rfind(b"\xff\xd9") >= at:
+            return size
+    elif at + 4 <= len(data):
+        raise InputError(path, f"is damaged (no JPEG marker at byte {at})", _COPY_AGAIN)
+    raise InputError(path, f"is truncated (JPEG ends after {len(data)} bytes)", _COPY_AGAIN)
+
+
+def _walk_jpeg(path: Path, data: bytes) -> tuple[tuple[int, int] | None, int]:
+    """Size that the frame header tells, and where the scan starts or the markers end."""
     at, size = 2, None
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -181,16 +228,10 @@ def _check_jpeg(path: Path, data: bytes) -> tuple[int, int]:
             at += 1 if marker == 0xFF else 2
             continue
         if marker == 0xDA:
-            if size is None:
-                raise InputError(path, "is a JPEG without a frame header", _COPY_AGAIN)
-            if data.rfind(b"\xff\xd9") < at:
-                break
-            return size
+            return size, at
         # C0 to CF start a frame, but for the tables C4 (Huffman), C8 (reserved), CC (arithmetic).
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and at + 9 <= len(data):
             height, width = struct.unpack_from(">HH", data, at + 5)
             size = _check_pixels(path, width, height)
         at += 2 + struct.unpack_from(">H", data, at + 2)[0]
-    if at + 4 <= len(data) and data[at] != 0xFF:
-        raise InputError(path, f"is damaged (no JPEG marker at byte {at})", _COPY_AGAIN)
-    raise InputError(path, f"is truncated (JPEG ends after {len(data)} bytes)", _COPY_AGAIN)
+    return size, at

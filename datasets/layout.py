@@ -7,11 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vo.datasets import folder, kitti_odometry, kitti_raw, seven_scenes, tum, video
+from vo.datasets import (
+    cityscapes_video,
+    folder,
+    kitti_odometry,
+    kitti_raw,
+    nyu_video,
+    seven_scenes,
+    tum,
+    video,
+    wide_triplets,
+)
 from vo.datasets.errors import InputError
 from vo.datasets.text import few
 
-Kind = Literal["kitti", "kitti_raw", "tum", "7scenes", "video", "images"]
+Kind = Literal[
+    "kitti", "kitti_raw", "tum", "7scenes", "cityscapes", "triplets", "nyu", "video", "images"
+]
+
+SNIPPETS: tuple[Kind, ...] = ("cityscapes", "triplets", "nyu")
+"""Layouts of thousands of short sequences, which nobody names one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +36,7 @@ class Found:
     Attributes:
         data: the folder or file that was looked at.
         kind: the layout.
-        sequences: folder, or video file, of each sequence by its name.
+        sequences: folder, video file, or first file of each sequence by its name.
     """
 
     data: Path
@@ -49,6 +64,22 @@ class Found:
             problem = f"{seq!r} stands for {len(meant)} sequences in {self.data}"
             raise InputError("--seq", problem, f"give the whole name: {few(meant, 30)}")
         return meant[0], self.sequences[meant[0]]
+
+    def choose_all(self, seq: str) -> dict[str, Path]:
+        """All sequences that a name stands for: a city or a room stands for those in it.
+
+        Raises:
+            InputError: as `choose`.
+        """
+        if self.kind in SNIPPETS and seq not in self.sequences:
+            of_group = {
+                name: place
+                for name, place in self.sequences.items()
+                if name.startswith((f"{seq}_", f"{seq}/"))
+            }
+            if of_group:
+                return of_group
+        return dict([self.choose(seq)])
 
     def _named(self, seq: str) -> list[str]:
         if seq in self.sequences:
@@ -80,6 +111,12 @@ def recognise(data: str | Path) -> Found:
         kind = "tum"
     elif found := seven_scenes.find_sequences(path):
         kind = "7scenes"
+    elif found := cityscapes_video.find_sequences(path):
+        kind = "cityscapes"
+    elif found := wide_triplets.find_sequences(path):
+        kind = "triplets"
+    elif found := nyu_video.find_sequences(path):
+        kind = "nyu"
     elif folder.has_images(path):
         kind, found = "images", {path.name: path}
     elif found := video.find_sequences(path):
@@ -91,7 +128,8 @@ def recognise(data: str | Path) -> Found:
         remedy = (
             "looked for KITTI Odometry (sequences/00/image_0), KITTI raw (2011_09_26/"
             "2011_09_26_drive_0052_sync/image_02/data), TUM RGB-D (rgb.txt), 7-Scenes "
-            "(frame-000000.color.png), a video, and PNG or JPEG images, here and one folder below"
+            "(frame-000000.color.png), Cityscapes (leftImg8bit_sequence/train, or triplets with "
+            "_cam.txt), NYU (r-*.ppm), a video, and PNG or JPEG images, here and one folder below"
         )
         raise InputError(path, problem, remedy)
     return Found(path, kind, found)

@@ -23,6 +23,7 @@ from vo.datasets.stills import Still, Stills, check_pixels, known_depth
 IMAGES, DEPTHS = "Test134", "Gridlaserdata"
 IMAGE_SIZE = (1704, 2272)
 GRID = (55, 305, 4)
+COUNT = 134
 _PREFIX = "img-"
 
 
@@ -46,13 +47,18 @@ def open_make3d(data: Path) -> Stills:
     images = [path for path in found if path.name.startswith(_PREFIX)]
     if not images:
         raise InputError(data / IMAGES, "holds no img-*.jpg", "unpack Make3D's test images there")
-    depths = [data / DEPTHS / f"depth_sph_corr-{p.stem[len(_PREFIX) :]}.mat" for p in images]
+    depths = [depth_file(data, image) for image in images]
     for image, depth in zip(images, depths, strict=True):
         if not depth.is_file():
             problem = f"is missing, the depth of {image.name}"
             raise InputError(depth, problem, "add it, or remove the image")
     frames = tuple(ListedFrame(IMAGES, number) for number in range(len(images)))
     return Stills(IMAGES, frames, lambda i: _read_still(images[i], depths[i]))
+
+
+def depth_file(data: Path, image: Path) -> Path:
+    """Where the depth of an image lies."""
+    return data / DEPTHS / f"depth_sph_corr-{image.stem[len(_PREFIX) :]}.mat"
 
 
 def read_grid(path: Path) -> Array:

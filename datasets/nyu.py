@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from vo.datasets.camera import Camera
 from vo.datasets.errors import InputError
 from vo.datasets.matlab import read_matlab
 from vo.datasets.split_list import ListedFrame
@@ -28,6 +29,9 @@ from vo.datasets.stills import Still, Stills, known_depth
 from vo.datasets.text import read_lines
 
 NAME = "nyu_depth_v2_labeled"
+NYU_CAMERA = Camera(518.8579, 519.4696, 325.5824, 253.7362, 640, 480)
+"""The colour camera, as the data set's toolbox has it."""
+
 _LAYOUT = {"images": (3, 640, 480), "depths": (640, 480)}  # of one image
 _AGAIN = f"download {NAME}.mat again"
 _LIST = "give splits.mat, or write the number of an image, from 1, a line"

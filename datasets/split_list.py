@@ -19,6 +19,10 @@ from vo.datasets.errors import InputError
 from vo.datasets.text import read_lines
 
 SIDES = ("l", "r")
+CAMERAS = {  # of a side in the layouts that have two
+    "kitti_raw": {"l": "image_02", "r": "image_03"},
+    "kitti": {"l": "image_2", "r": "image_3"},
+}
 _REMEDY = "write `folder frame side`, such as 2011_09_26/2011_09_26_drive_0002_sync 69 l"
 
 

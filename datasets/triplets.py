@@ -78,6 +78,8 @@ class Triplets(Batches[TripletBatch]):
         memory_gb: decoded frames are kept up to this size; the rest is decoded again each time.
         workers: threads that read frames.
         stereo: whether each sample has its target in the other camera of a stereo pair as well.
+        targets: for each drive the positions that may be targets; None, for all or for one of
+            them, is every one that has the sources it needs.
 
     Raises:
         InputError: when a drive is too short or has no other camera, none is given, or a number
@@ -95,16 +97,19 @@ class Triplets(Batches[TripletBatch]):
         memory_gb: float = 4.0,
         workers: int = 2,
         stereo: bool = False,
+        targets: Sequence[frozenset[int] | None] | None = None,
     ) -> None:
         _check(drives, gaps)
+        chosen = [None] * len(drives) if targets is None else targets
         self.drives, self.gaps, self.mirror = tuple(drives), tuple(gaps), mirror
         # Further drives in the cache of frames, not in the list of samples.
         self.others = tuple(other_camera(drive) for drive in drives) if stereo else ()
         self.T_other_this = [T_other_this(drive) for drive in drives] if stereo else []
         self.samples = [
             (d, i)
-            for d, drive in enumerate(drives)
+            for d, (drive, some) in enumerate(zip(drives, chosen, strict=True))
             for i in range(max(gaps), len(drive) - max(gaps))
+            if some is None or i in some
         ]
         super().__init__(len(self.samples), batch, seed, workers)
         self._memory = Memory[tuple[int, int], _Known](memory_gb, _Known.nbytes)

@@ -73,18 +73,34 @@ class DisparityDecoder(nn.Module):
         Returns:
             sigmoid outputs (B, 1, H / 2^s, W / 2^s) in float32 at least, for s = 0, 1, ...
         """
-        skips = dict(zip(self.skips, features, strict=True))
         x = features[-1]
         outputs: list[Tensor] = []
         for level in reversed(range(len(self.narrow))):
-            x = F.elu(self.narrow[level](x))
-            x = F.interpolate(x, scale_factor=2, mode="nearest")
-            if 2**level in skips:
-                x = torch.cat([x, skips[2**level]], dim=1)
-            x = F.elu(self.fuse[level](x))
+            x = F.elu(self.fuse[level](torch.cat(self._joined(x, features, level), dim=1)))
             if level < len(self.heads):
                 outputs.insert(0, _sigmoid(self.heads[level](x)))
         return tuple(outputs)
+
+    def fusion_inputs(self, features: Sequence[Tensor], level: int) -> tuple[Tensor, ...]:
+        """What the second convolution of a level is given.
+
+        Args:
+            features: see `forward`.
+            level: its number.
+
+        Returns:
+            the level's own maps (B, channels, H / 2^level, W / 2^level), and the encoder's of the
+            same size where there are any.
+        """
+        x = features[-1]
+        for deeper in reversed(range(level + 1, len(self.narrow))):
+            x = F.elu(self.fuse[deeper](torch.cat(self._joined(x, features, deeper), dim=1)))
+        return self._joined(x, features, level)
+
+    def _joined(self, x: Tensor, features: Sequence[Tensor], level: int) -> tuple[Tensor, ...]:
+        x = F.interpolate(F.elu(self.narrow[level](x)), scale_factor=2, mode="nearest")
+        skips = dict(zip(self.skips, features, strict=True))
+        return (x, skips[2**level]) if 2**level in skips else (x,)
 
 
 def _convolution(inside: int, outside: int) -> nn.Conv2d:

@@ -1,17 +1,19 @@
-"""``vo-convert``: published weights to checkpoints and back, and what is in a checkpoint."""
+"""``vo-convert``: published weights to checkpoints and back, networks for other programs, and what
+is in a checkpoint."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import tyro
 
 from vo.datasets.errors import InputError
 from vo.published import Layout, Source
 from vo.tools.console import console, run
+from vo.tools.prune_flags import PruneFlags
 
 if TYPE_CHECKING:
     from vo.checkpoint import Card
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 MONODEPTH2_RANGE = (0.1, 100.0)
 Weights = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
 Checkpoint = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+NewFolder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
+ImageSize = Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="W H")]
+GraphPart = Literal["depth", "pose", "features", "energy"]
 Supervised = Literal["M", "S", "MS", "metric", "none"]
 
 app = tyro.extras.SubcommandApp()
@@ -91,7 +96,7 @@ def import_weights(flags: Annotated[ImportFlags, tyro.conf.arg(name="")]) -> Non
     from vo.published.files import read_finetuned, read_folder
     from vo.published.importing import Untold, import_model
 
-    _check_out(flags)
+    _check_out(flags.out, flags.overwrite)
     if flags.depth_range is None and flags.source != "monodepth2":
         problem = "is missing: the weights do not tell it"
         raise InputError("--depth-range", problem, "give that of the training: 0.001 80 on KITTI")
@@ -141,6 +146,69 @@ def export_weights(
     _print(f"not in it: features, refinement, card, and depth range (give {there}{length})")
 
 
+@app.command(name="prune")
+def prune_checkpoint(flags: Annotated[PruneFlags, tyro.conf.arg(name="")]) -> None:
+    """Make a checkpoint smaller: fewer channels at one level of its depth decoder.
+
+    The channels that the next layers need least are left out, and those layers are fitted, by least
+    squares on real images, to what they gave before. Nothing is trained.
+
+    Example: vo-convert prune big.safetensors --channels 64 --seq 00 01 --out small.safetensors
+    """
+    from vo.tools.convert_prune import prune
+
+    _check_out(flags.out, flags.overwrite)
+    first, second = prune(flags)
+    _print(f"wrote {flags.out}, {flags.out.stat().st_size:,} bytes")
+    _print(f"the layers fitted anew miss {first:.3%} and {second:.3%} of their variance")
+
+
+@app.command(name="onnx")
+def write_onnx(
+    ckpt: Checkpoint,
+    out: NewFolder,
+    size: ImageSize = None,
+    parts: tuple[GraphPart, ...] = get_args(GraphPart),
+) -> None:
+    """Write a checkpoint's networks as ONNX, for programs without PyTorch or this package.
+
+    depth.onnx, pose.onnx, features.onnx and, of the refinement, the normal equations of each level
+    (energy_8.onnx ...). Any number of images, of one size. Each file is run by ONNX Runtime and
+    compared with PyTorch; nothing is written when one of them differs by more than 0.001.
+
+    Example: vo-convert onnx street.safetensors --out street-onnx
+
+    Args:
+        ckpt: checkpoint file, or the name of one that is installed.
+        out: folder to write to, new or empty.
+        size: width and height of the images; those of the checkpoint when not given.
+        parts: which of them to write.
+    """
+    _write_graphs(ckpt, out, size, parts, "onnx")
+
+
+@app.command(name="torch-export")
+def write_torch_export(
+    ckpt: Checkpoint,
+    out: NewFolder,
+    size: ImageSize = None,
+    parts: tuple[GraphPart, ...] = get_args(GraphPart),
+) -> None:
+    """Write a checkpoint's networks for torch.export.load, which needs PyTorch and nothing else.
+
+    As vo-convert onnx: depth.pt2, pose.pt2 and so on.
+
+    Example: vo-convert torch-export street.safetensors --out street-pt2
+
+    Args:
+        ckpt: checkpoint file, or the name of one that is installed.
+        out: folder to write to, new or empty.
+        size: width and height of the images; those of the checkpoint when not given.
+        parts: which of them to write.
+    """
+    _write_graphs(ckpt, out, size, parts, "pt2")
+
+
 @app.command
 def info(ckpt: Checkpoint, json: bool = False) -> None:
     """Show what is in a checkpoint: its networks, and what its card says of it.
@@ -162,14 +230,34 @@ def info(ckpt: Checkpoint, json: bool = False) -> None:
         _print(line)
 
 
-def _check_out(flags: ImportFlags) -> None:
+def _write_graphs(
+    ckpt: str,
+    out: Path,
+    size: tuple[int, int] | None,
+    parts: tuple[GraphPart, ...],
+    format: Literal["onnx", "pt2"],
+) -> None:
+    from vo.tools.convert_graphs import write_graphs
+
+    written = write_graphs(ckpt, out, size, parts, format)
+    width = max(len(each.file) for each in written)
+    for each in written:
+        arrow = f"{', '.join(each.graph.inputs)} -> {', '.join(each.graph.outputs)}"
+        size_mb = f"{each.size / 1e6:.1f} MB"
+        off = f"off PyTorch by {each.difference:.0e}"
+        checked = off if each.difference else "as PyTorch to the last digit"
+        _print(f"{each.file:<{width}}  {size_mb:>9}, {checked}: {arrow}")
+    _print(f"wrote {len(written)} files to {out}, each checked on photograph-like images and noise")
+
+
+def _check_out(out: Path, overwrite: bool) -> None:
     """Refuse, before any work, a file that cannot be written."""
-    if flags.out.is_dir():
-        raise InputError(flags.out, "is a folder", "give --out the name of a file")
-    if flags.out.exists() and not flags.overwrite:
-        raise InputError(flags.out, "exists", "choose another --out, or add --overwrite")
-    if not flags.out.absolute().parent.is_dir():
-        raise InputError(flags.out, f"there is no folder {flags.out.parent}", "create it first")
+    if out.is_dir():
+        raise InputError(out, "is a folder", "give --out the name of a file")
+    if out.exists() and not overwrite:
+        raise InputError(out, "exists", "choose another --out, or add --overwrite")
+    if not out.absolute().parent.is_dir():
+        raise InputError(out, f"there is no folder {out.parent}", "create it first")
 
 
 def _pose_note(flags: ImportFlags, config: ModelConfig) -> str:

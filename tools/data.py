@@ -13,6 +13,7 @@ import tyro
 from vo.datasets.errors import InputError
 from vo.tools.console import FAILED_CHECK, console, print_table, run
 from vo.tools.leakage import leakage
+from vo.tools.split import split
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,6 +26,7 @@ Seq = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 
 app = tyro.extras.SubcommandApp()
 app.command(leakage)
+app.command(split)
 
 
 def main() -> None:
@@ -33,7 +35,12 @@ def main() -> None:
 
 
 @app.command
-def check(data: Data, seq: Seq = None, workers: int = 2) -> int:
+def check(
+    data: Data,
+    seq: Seq = None,
+    annotations: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None,
+    workers: int = 2,
+) -> int:
     """Read everything in a data folder and report every problem.
 
     Prints one line for each problem, then a summary. The exit status is 1 when there are errors,
@@ -42,9 +49,10 @@ def check(data: Data, seq: Seq = None, workers: int = 2) -> int:
     Example: vo-data check kitti --seq 03
 
     Args:
-        data: folder in the layout of KITTI Odometry or raw, TUM RGB-D, 7-Scenes, of images, or
-            a video.
-        seq: check this sequence only.
+        data: folder in the layout of KITTI Odometry or raw, TUM RGB-D, 7-Scenes, Cityscapes, NYU's
+            raw data or Make3D, of images, a video, or nyu_depth_v2_labeled.mat.
+        seq: check this sequence only (or this city, or room).
+        annotations: KITTI's data_depth_annotated, where it lies elsewhere than in KITTI raw.
         workers: threads that read images.
     """
     from vo.datasets.check import check_data
@@ -59,7 +67,9 @@ def check(data: Data, seq: Seq = None, workers: int = 2) -> int:
             images += 1
             show(where, done, total)
 
-        problems = check_data(data, seq, workers=workers, progress=progress)
+        problems = check_data(
+            data, seq, annotations=annotations, workers=workers, progress=progress
+        )
     for problem in problems:
         _print(f"{problem.severity}: {problem.where}: {problem.what}")
     _print(_summary(data, problems, images))
@@ -114,17 +124,18 @@ def info(data: Data, seq: Seq = None, intrinsics: str | None = None) -> int:
     Example: vo-data info kitti
 
     Args:
-        data: folder in the layout of KITTI Odometry or raw, TUM RGB-D, 7-Scenes, of images, or
-            a video.
+        data: folder in the layout of KITTI Odometry or raw, TUM RGB-D, 7-Scenes, Cityscapes or
+            NYU's raw data, of images, or a video.
         seq: show this sequence only.
         intrinsics: fx,fy,cx,cy[,width,height] or a camera file, for data that have none.
     """
-    from vo.datasets import list_sequences, open_sequence
+    from vo.datasets import open_found
+    from vo.datasets.layout import recognise
 
-    table, failed = _table(), []
-    for name in list_sequences(data) if seq is None else [seq]:
+    table, failed, found = _table(), [], recognise(data)
+    for name in found.sequences if seq is None else found.choose_all(seq):
         try:
-            table.add_row(*_row(open_sequence(data, name, intrinsics=intrinsics)))
+            table.add_row(*_row(open_found(found, name, intrinsics)))
         except InputError as error:
             if seq is not None:
                 raise

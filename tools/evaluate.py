@@ -12,8 +12,10 @@ import tyro
 
 from vo.datasets.errors import InputError
 from vo.protocol import Alignment, Match
+from vo.tools.compare import compare
 from vo.tools.console import console, run, table_width
 from vo.tools.evaluate_depth import depth
+from vo.tools.evaluate_scale import scale
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,6 +30,8 @@ File = Annotated[Path, tyro.conf.arg(metavar="FILE")]
 
 app = tyro.extras.SubcommandApp()
 app.command(depth)
+app.command(scale)
+app.command(compare)
 
 
 def main() -> None:

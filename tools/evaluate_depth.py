@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vo.depth_evaluation import Comparison
     from vo.depth_scores import DepthProtocol
     from vo.tools.depth_result import DepthResult
+    from vo.tools.literature import Published
 
 WORST = 5  # images that get a picture
 METRICS_FILE, FRAMES_FILE = "metrics.json", "frames.csv"
@@ -51,6 +52,7 @@ class DepthFlags:
         resize: what is interpolated to the size of the truth, other than the protocol's.
         flip_tta: average with the prediction for the mirrored image.
         factor: multiply predictions by it first: 5.4 for published stereo models.
+        compare: print published numbers of the same protocol beside the result.
         device: cpu, cuda, cuda:1, mps, ...
         out: new folder for metrics.json, frames.csv and pictures of the worst images.
     """
@@ -67,6 +69,7 @@ class DepthFlags:
     resize: DepthDomain | None = None
     flip_tta: bool = False
     factor: float = 1.0
+    compare: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     device: str = "cpu"
     out: OptionalFolder = None
 
@@ -83,12 +86,14 @@ def depth(flags: Annotated[DepthFlags, tyro.conf.arg(name="")]) -> None:
     from vo.depth_evaluation import DepthPredictor, compare
     from vo.tools.data import progress_bars
     from vo.tools.depth_result import ScoredFrame, depth_result, lines, table
+    from vo.tools.literature_table import demand_published
     from vo.tools.run import demand_device
     from vo.tools.run_record import demand_free
 
     if flags.out is not None:
         demand_free(flags.out)
     protocol = _protocol(flags)
+    rows = demand_published(flags.protocol, protocol) if flags.compare else ()
     demand_device(flags.device)
     checkpoint = load_checkpoint(flags.ckpt, flags.device)
     sequences, chosen, without = _open(flags, protocol, checkpoint)
@@ -105,9 +110,20 @@ def depth(flags: Annotated[DepthFlags, tyro.conf.arg(name="")]) -> None:
     print_table(table(result))
     for line in lines(result):
         console.print(line, soft_wrap=True, markup=False)
+    if rows:
+        _compare(flags, result, rows)
     _warn_of_training(flags, result)
     if flags.out is not None:
         _write(flags.out, result, worst)
+
+
+def _compare(flags: DepthFlags, result: DepthResult, rows: tuple[Published, ...]) -> None:
+    from vo.tools.literature_table import caution, comparison
+
+    console.print()
+    print_table(comparison(result, rows))
+    if line := caution(flags.protocol, result):
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def _protocol(flags: DepthFlags) -> DepthProtocol:

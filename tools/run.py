@@ -15,15 +15,18 @@ import tyro
 from vo.datasets.errors import InputError
 from vo.tools.console import INTERRUPTED, console, print_table
 from vo.tools.console import run as run_command
-from vo.tools.run_flags import RunFlags, asked_names, demand_different
+from vo.tools.run_flags import RunFlags, asked_names, demand_different, open_drive
+from vo.tools.view_places import Places, demand_new, open_places, read_address
 
 if TYPE_CHECKING:
     from vo.checkpoint import Checkpoint
     from vo.datasets.frame import Sequence
     from vo.drive import Drive
     from vo.odometry import Odometry
+    from vo.tools.depth_samples import DepthSamples
     from vo.tools.run_record import Record
     from vo.tools.run_result import Result
+    from vo.tools.view_worker import Viewer
     from vo.trajectory import Trajectory
 
 
@@ -54,21 +57,44 @@ def run_drives(flags: RunFlags) -> list[Result]:
     if flags.out is not None:
         demand_free(flags.out)
     names = asked_names(flags)
+    _demand_view(flags, names)
     demand_device(flags.device)
     checkpoint = load_checkpoint(flags.ckpt, flags.device)
     settings = checkpoint.model.config.refine if flags.refine else None
     odometry = Odometry(checkpoint.model, settings, flags.size, flags.device, flags.precision)
-    sequences = [_open(flags, name, odometry.size) for name in names]
+    sequences = [open_drive(flags, name, odometry.size) for name in names]
     demand_different([sequence.name for sequence in sequences])
     results = []
-    for sequence in sequences:
-        out = flags.out
-        if out is not None and len(sequences) > 1:
-            out = out / sequence.name
-        results.append(_run_drive(flags, checkpoint, odometry, sequence, out))
-    if len(results) > 1:
-        _print_results(results)
+    with open_places(flags.view, flags.rrd, flags.serve, _warn) as places:
+        if places.page is not None:
+            _say(f"the view: {places.page}")
+        for sequence in sequences:
+            out = flags.out
+            if out is not None and len(sequences) > 1:
+                out = out / sequence.name
+            results.append(_run_drive(flags, checkpoint, odometry, sequence, out, places))
+        if len(results) > 1:
+            _print_results(results)
+        places.stay(_say)
     return results
+
+
+def _demand_view(flags: RunFlags, names: list[str | None]) -> None:
+    """Refuse before anything is loaded what the flags of the view cannot mean."""
+    demand_new(flags.rrd)
+    if flags.serve is not None:
+        read_address(flags.serve)
+    if flags.rrd is not None and len(names) > 1:
+        problem = f"is one file for {len(names)} sequences"
+        raise InputError("--rrd", problem, "run one sequence at a time")
+
+
+def _say(line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False)
+
+
+def _warn(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr)
 
 
 def demand_device(name: str) -> None:
@@ -86,50 +112,59 @@ def demand_device(name: str) -> None:
         raise InputError("--device", problem, "give cpu, or a GPU that torch can use") from error
 
 
-def _open(flags: RunFlags, name: str | None, size: tuple[int, int]) -> Sequence:
-    """Open a sequence; the street is first drawn, at the size that the networks see."""
-    from vo.datasets import open_sequence
-    from vo.datasets.street import street_root
-    from vo.tools.data import street_progress
-
-    if flags.data is None:
-        with street_progress() as progress:
-            street_root(name, *size, progress=progress)
-    return open_sequence(
-        flags.data,
-        name,
-        # Other images keep their size, and true depth its pixels: the odometry resizes for itself.
-        size=size if flags.data is None else None,
-        intrinsics=flags.intrinsics,
-        camera=flags.camera,
-        stride=flags.stride,
-        start=flags.start,
-        end=flags.end,
-        fps=flags.fps,
-    )
-
-
 def _run_drive(
     flags: RunFlags,
     checkpoint: Checkpoint,
     odometry: Odometry,
     sequence: Sequence,
     out: Path | None,
+    places: Places,
 ) -> Result:
     """One sequence: run it, judge it, write and print what came of it."""
+    from vo.tools.depth_samples import DepthSamples
     from vo.tools.run_record import Record, new_folder, write_settings
 
     folder, log = new_folder(out, sequence.name)
     with Record(folder, flags.refine, log) as record, _told_what_is_kept(record, len(sequence)):
-        write_settings(folder, flags, checkpoint, odometry.size, flags.device)
-        record.log(f"{sequence.name}: {len(sequence)} frames, {checkpoint.path}")
-        drive, seconds = _run_frames(odometry, sequence, record)
+        write_settings(folder, flags, checkpoint, sequence.name, odometry.size, flags.device)
+        with _viewer(places, sequence, flags.refine, record) as viewer:
+            record.log(f"{sequence.name}: {len(sequence)} frames, {checkpoint.path}")
+            if viewer is not None:
+                viewer.say(f"{len(sequence)} frames, {checkpoint.path.name}")
+            samples = DepthSamples(len(sequence))
+            drive, seconds = _run_frames(odometry, sequence, record, samples, viewer)
         result = _judged(flags, checkpoint, sequence, drive, folder, seconds)
-        _finish(result, _truth(sequence), record)
+        _finish(result, _truth(sequence), record, samples)
     return result
 
 
-def _run_frames(odometry: Odometry, sequence: Sequence, record: Record) -> tuple[Drive, float]:
+@contextmanager
+def _viewer(
+    places: Places, sequence: Sequence, refined: bool, record: Record
+) -> Iterator[Viewer | None]:
+    """A view of the drive, or None where nobody looks; what is to be told of it is logged, too."""
+    if not places:
+        yield None
+        return
+    from vo.tools.view_worker import viewing
+
+    def tell(line: str) -> None:
+        record.log(line)
+        _warn(line)
+
+    truth = _truth(sequence)
+    T_first_c = None if truth is None else truth.rebased().T_w_c
+    with viewing(places, sequence.name, len(sequence), T_first_c, refined, tell) as viewer:
+        yield viewer
+
+
+def _run_frames(
+    odometry: Odometry,
+    sequence: Sequence,
+    record: Record,
+    samples: DepthSamples,
+    viewer: Viewer | None,
+) -> tuple[Drive, float]:
     """All frames, read ahead, each written when it is done; and how many seconds they took."""
     from vo.datasets.sequence import prefetch
     from vo.drive import Drive, run
@@ -140,6 +175,9 @@ def _run_frames(odometry: Odometry, sequence: Sequence, record: Record) -> tuple
         for frame, estimate in run(odometry, prefetch(sequence)):
             row = drive.add(frame, estimate)
             record.add(row, estimate, None if T_w_c is None else T_w_c[estimate.index])
+            samples.see(frame, estimate)
+            if viewer is not None:
+                viewer.show(frame, estimate, row)
             advance()
             if stopped():
                 raise KeyboardInterrupt
@@ -154,25 +192,11 @@ def _judged(
     folder: Path,
     seconds: float,
 ) -> Result:
-    from vo.drive import judge
-    from vo.tools.run_result import Result
+    from vo.tools.run_result import judged
 
-    truth, verdict, unjudged = _truth(sequence), None, ""
-    if truth is not None:
-        try:
-            verdict = judge(drive, truth, flags.align)
-        except InputError as error:  # too short, or does not move: the poses are there all the same
-            unjudged = str(error)
-    return Result(
-        sequence.name,
-        folder,
-        drive,
-        flags.refine,
-        checkpoint.card.metric,
-        verdict,
-        unjudged,
-        len(drive.rows) / seconds,
-    )
+    truth, speed = _truth(sequence), len(drive.rows) / seconds
+    name, metric = sequence.name, checkpoint.card.metric
+    return judged(name, folder, drive, flags.refine, metric, truth, flags.align, speed)
 
 
 def _truth(sequence: Sequence) -> Trajectory | None:
@@ -183,20 +207,25 @@ def _truth(sequence: Sequence) -> Trajectory | None:
     return None if T_w_c is None else Trajectory(sequence.timestamps, T_w_c)
 
 
-def _finish(result: Result, truth: Trajectory | None, record: Record) -> None:
-    """Numbers first, then pictures, then words."""
+def _finish(
+    result: Result, truth: Trajectory | None, record: Record, samples: DepthSamples
+) -> None:
+    """Numbers first, then pictures and report, then words."""
     from vo.atomic import write_atomically
+    from vo.tools.report import REPORT_FILE, Reported, run_page
     from vo.tools.run_plots import draw_run
-    from vo.tools.run_result import METRICS_FILE, lines, metrics_json
+    from vo.tools.run_result import METRICS_FILE, lines, metrics, metrics_json
 
     write_atomically(result.folder / METRICS_FILE, metrics_json(result))
     pictures = draw_run(result, truth)
+    report = Reported(result, metrics(result), truth, samples.samples)
+    write_atomically(result.folder / REPORT_FILE, run_page(report))
     said = lines(result)
     for line in (*said, f"pictures: {', '.join(pictures)}"):
         record.log(line)
     _print_results([result])
-    for line in said:
-        console.print(line, soft_wrap=True, markup=False)
+    for line in (*said, f"report: {result.folder / REPORT_FILE}"):
+        _say(line)
 
 
 def _print_results(results: list[Result]) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from vo.datasets.errors import InputError
 from vo.precision import Precision
 from vo.protocol import Alignment
+from vo.tools.view_places import RrdFlag, ServeFlag
+
+if TYPE_CHECKING:
+    from vo.datasets.frame import Sequence
 
 ALL = "all"
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
@@ -22,7 +26,7 @@ class RunFlags:
     """Run the odometry over drives: a frame in, a pose out.
 
     Writes the trajectories, before (raw) and after refinement (refined), their errors, the scale
-    of every pair of frames, and plots, into a new folder for each sequence.
+    of every pair of frames, plots and a report, into a new folder for each sequence.
 
     Example: vo-run --seq 09 --ckpt street.safetensors
 
@@ -44,6 +48,10 @@ class RunFlags:
         stride: step between frames.
         fps: images a second of a folder of images without times.txt.
         align: what is adjusted before errors are measured, as in vo-eval.
+        view: watch the run in a window of Rerun.
+        rrd: record the view in a file for `rerun FILE`, which does not exist yet; one sequence.
+        serve: watch the run as a page, at 127.0.0.1:9090 (and its data at the next port), which
+            stays after the run until Ctrl-C. 0.0.0.0:9090 lets other machines see it.
     """
 
     seq: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")] = ()
@@ -61,6 +69,9 @@ class RunFlags:
     stride: int = 1
     fps: float | None = None
     align: Alignment = "sim3"
+    view: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    rrd: RrdFlag = None
+    serve: ServeFlag = None
 
 
 def asked_names(flags: RunFlags) -> list[str | None]:
@@ -80,6 +91,33 @@ def asked_names(flags: RunFlags) -> list[str | None]:
     if not names:
         raise InputError("--seq", "is missing", "name sequences of the street: 00 to 10, or all")
     return list(names)
+
+
+def open_drive(flags: RunFlags, name: str | None, size: tuple[int, int]) -> Sequence:
+    """Open a sequence; the street is first drawn, at the size that the networks see.
+
+    Raises:
+        InputError: naming file or flag, when it cannot be opened.
+    """
+    from vo.datasets import open_sequence
+    from vo.datasets.street import street_root
+    from vo.tools.data import street_progress
+
+    if flags.data is None:
+        with street_progress() as progress:
+            street_root(name, *size, progress=progress)
+    return open_sequence(
+        flags.data,
+        name,
+        # Other images keep their size, and true depth its pixels: the odometry resizes for itself.
+        size=size if flags.data is None else None,
+        intrinsics=flags.intrinsics,
+        camera=flags.camera,
+        stride=flags.stride,
+        start=flags.start,
+        end=flags.end,
+        fps=flags.fps,
+    )
 
 
 def demand_different(names: list[str]) -> None:

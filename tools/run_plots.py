@@ -20,14 +20,17 @@ from vo.trajectory import Trajectory
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS: dict[str, str] = dict(zip(("raw", "refined"), PALETTE, strict=False))
+COLOURS: dict[str, str] = dict(zip(("raw", "refined", "depth"), PALETTE, strict=False))
+WINDOW = 50  # frames, at most, over which drift of the scale is shown
+STANDSTILL_M = 0.05  # shorter true ways tell no scale
 
 
 def draw_run(result: Result, truth: Trajectory | None) -> list[str]:
     """Draw what there is to see of a run, each picture as PNG and PDF, into its folder.
 
     ``trajectories``; with truth also ``position_error`` (along the path) and ``segment_errors``;
-    ``scale`` where poses were refined or true depth is known.
+    ``scale`` where poses were refined or the truth tells it: the scale of poses and depth frame by
+    frame, and its drift along the way.
 
     Args:
         result: the run.
@@ -48,7 +51,7 @@ def draw_run(result: Result, truth: Trajectory | None) -> list[str]:
             _write(figure, result.folder, "trajectories")
     if result.refined or result.alignment("raw") is not None:
         with _new_figure() as figure:
-            _scales(figure, result)
+            _scales(figure, result, truth)
             _write(figure, result.folder, "scale")
         names.append("scale")
     return [f"{name}.png" for name in names]
@@ -67,28 +70,87 @@ def _trajectories(figure: Figure, result: Result) -> None:
     axes.legend()
 
 
-def _scales(figure: Figure, result: Result) -> None:
-    """Raw over refined scale, and pose over depth scale where true depth tells it."""
+def _scales(figure: Figure, result: Result, truth: Trajectory | None) -> None:
+    panels = _scale_panels(result, truth)
+    figure.set_size_inches(9, 1.4 + 2.55 * len(panels))
     frames = np.array([row.frame for row in result.drive.rows])[1:]
-    consistency, panels = result.consistency(), []
-    if consistency is not None:
-        panels.append(("raw over refined translation", {"raw": consistency.r}))
-    alignments = {kind: result.alignment(kind) for kind in result.kinds}
-    known = {kind: part.a for kind, part in alignments.items() if part is not None}
-    if known:
-        panels.append(("pose scale over depth scale", known))
     for place, (label, series) in enumerate(panels, start=1):
         axes = _axes(figure.add_subplot(len(panels), 1, place))
         axes.axhline(1, color="#333333", linewidth=1)
         for kind, values in series.items():
             axes.plot(frames, values, color=COLOURS[kind], linewidth=1, label=kind)
         _mark_untracked(axes, result)
+        axes.set_xlim(frames[0] - 1, frames[-1] + 1)
         axes.set_ylim(*_range(np.concatenate(list(series.values()))))
         axes.set_ylabel(label)
-        axes.legend()
+        axes.legend(loc="best", ncols=len(series))
     axes_of_all = figure.get_axes()
     axes_of_all[-1].set_xlabel("frame")
     axes_of_all[0].set_title("Scale of each pair of frames (gaps: no parallax, or not tracked)")
+
+
+def _scale_panels(result: Result, truth: Trajectory | None) -> list[tuple[str, dict[str, Array]]]:
+    """Label and series (N - 1,) of each panel: what is known about the scale of N frames."""
+    panels: list[tuple[str, dict[str, Array]]] = []
+    consistency = result.consistency()
+    if consistency is not None:
+        panels.append(("raw over refined\ntranslation", {"raw": consistency.r}))
+    alignments = {kind: result.alignment(kind) for kind in result.kinds}
+    known = {kind: part.a for kind, part in alignments.items() if part is not None}
+    if known:
+        panels.append(("pose scale over\ndepth scale", known))
+    if truth is None or len(truth) != len(result.drive.rows):
+        return panels
+    poses = {kind: _in_metres(result, kind, truth) for kind in result.kinds}
+    scales = {kind: pose_scale(estimate, truth) for kind, (estimate, _) in poses.items()}
+    if known:
+        # A pair is refined by the depth of both its frames; this is the earlier one's.
+        depth = np.array([row.depth_scale for row in result.drive.rows])[:-1]
+        scales["depth"] = depth * poses[result.kinds[-1]][1]
+    scaled = "" if result.metric else ", scaled"
+    panels.append((f"estimate{scaled},\nover truth", scales))
+    window = max(2, min(WINDOW, len(truth) // 4))
+    drifts = {kind: scale_drift(estimate, truth, window) for kind, (estimate, _) in poses.items()}
+    panels.append((f"path{scaled}, over true\npath, last {window} frames", drifts))
+    return [(label, series) for label, series in panels if _any_known(series)]
+
+
+def _in_metres(result: Result, kind: str, truth: Trajectory) -> tuple[Trajectory, float]:
+    """The trajectory, and what it was multiplied by: 1 where the checkpoint is metric, else what
+    gives the last kind the median step of the truth."""
+    estimate = result.trajectory(kind)
+    if result.metric:
+        return estimate, 1.0
+    found = pose_scale(result.trajectory(result.kinds[-1]), truth)
+    middle = float(np.nanmedian(found)) if np.isfinite(found).any() else 1.0
+    scale = 1 / middle if middle > 0 else 1.0
+    return estimate.scaled(scale), scale
+
+
+def pose_scale(estimate: Trajectory, truth: Trajectory) -> Array:
+    """|t| / |t_true| of each pair of consecutive frames, (N - 1,); NaN where the camera stands."""
+    return _over(np.diff(estimate.distances), np.diff(truth.distances))
+
+
+def scale_drift(estimate: Trajectory, truth: Trajectory, window: int) -> Array:
+    """Path over true path of the last ``window`` pairs, (N - 1,): how the scale drifts on the way.
+
+    NaN where there are not yet so many pairs, and where the camera stood.
+    """
+    drift = np.full(len(truth) - 1, np.nan)
+    if len(drift) >= window:
+        paths = [t.distances[window:] - t.distances[:-window] for t in (estimate, truth)]
+        drift[window - 1 :] = _over(*paths)
+    return drift
+
+
+def _over(length: Array, true_length: Array) -> Array:
+    moves = true_length > STANDSTILL_M
+    return np.where(moves, length / np.where(moves, true_length, 1), np.nan)
+
+
+def _any_known(series: dict[str, Array]) -> bool:
+    return any(np.isfinite(values).any() for values in series.values())
 
 
 def _mark_untracked(axes: Any, result: Result) -> None:

@@ -33,6 +33,7 @@ from vo.tools.version import commit
 
 RUNS = Path("runs")
 LOG_FILE, COMMAND_FILE, CONFIG_FILE = "log.txt", "command.txt", "config.yaml"
+SCALE_FILE = "scale.csv"
 OF_REFINEMENT = ("step", "ratio", "energy_before", "energy", "valid_share", "iterations")
 
 
@@ -43,6 +44,7 @@ class RunConfig:
     Attributes:
         checkpoint: the file.
         sha256: its first digits.
+        sequence: name of the drive.
         width: of the images that the networks saw, in pixels.
         height: of them.
         refine: settings of the refinement; None where it was off.
@@ -52,6 +54,7 @@ class RunConfig:
 
     checkpoint: str
     sha256: str
+    sequence: str
     width: int
     height: int
     refine: RefineConfig | None
@@ -108,8 +111,8 @@ class Record:
     def __init__(self, folder: Path, refined: bool, log: LineFile) -> None:
         self.folder, self.refined, self.frames = folder, refined, 0
         self._log = log
-        self._files = {"scale.csv": LineFile(folder / "scale.csv")}
-        self._files["scale.csv"].write(",".join(f.name for f in dataclasses.fields(Row)))
+        self._files = {SCALE_FILE: LineFile(folder / SCALE_FILE)}
+        self._files[SCALE_FILE].write(",".join(f.name for f in dataclasses.fields(Row)))
         for name in ("raw", "refined") if refined else ("raw",):
             for file in (f"{name}.txt", f"{name}.tum.txt"):
                 self._files[file] = LineFile(folder / file)
@@ -150,7 +153,7 @@ class Record:
                 self._T_first_w = np.linalg.inv(T_w_c_true)
                 self._files["gt.txt"] = LineFile(self.folder / "gt.txt")
             self._files["gt.txt"].write(kitti_line(self._T_first_w @ T_w_c_true))
-        self._files["scale.csv"].write(csv_line(row, self.refined))
+        self._files[SCALE_FILE].write(csv_line(row, self.refined))
         self.frames += 1
         if not row.tracked:
             self.log(f"frame {row.frame} is not tracked: {row.reason}")
@@ -205,13 +208,19 @@ def _taken(out: Path) -> InputError:
 
 
 def write_settings(
-    folder: Path, flags: RunFlags, checkpoint: Checkpoint, size: tuple[int, int], device: str
+    folder: Path,
+    flags: RunFlags,
+    checkpoint: Checkpoint,
+    sequence: str,
+    size: tuple[int, int],
+    device: str,
 ) -> None:
     """Write ``config.yaml`` and ``command.txt``: all that is needed to do the run again."""
     config = checkpoint.model.config
     refine = config.refine if flags.refine else None
     path, sha256 = str(checkpoint.path.resolve()), checkpoint.sha256
-    write_yaml(RunConfig(path, sha256, *size, refine, config, flags), folder / CONFIG_FILE)
+    run = RunConfig(path, sha256, sequence, *size, refine, config, _absolute(flags))
+    write_yaml(run, folder / CONFIG_FILE)
     versions = {name: metadata.version(name) for name in ("torch", "pypose", "timm", "numpy")}
     lines = {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -229,6 +238,15 @@ def write_settings(
     for key, value in lines.items():
         file.write(f"{key}: {value}")
     file.close()
+
+
+def _absolute(flags: RunFlags) -> RunFlags:
+    """The same flags for a reader that stands in another folder."""
+    data = None if flags.data is None else flags.data.resolve()
+    intrinsics = flags.intrinsics
+    if intrinsics is not None and Path(intrinsics).is_file():
+        intrinsics = str(Path(intrinsics).resolve())
+    return dataclasses.replace(flags, data=data, intrinsics=intrinsics)
 
 
 def kitti_line(T_w_c: Array) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,20 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from vo.drive import Drive, Verdict
+from vo.datasets.errors import InputError
+from vo.drive import Drive, Verdict, judge
 from vo.evaluation import Evaluation
+from vo.protocol import Alignment
 from vo.scale import ScaleAlignment, ScaleConsistency
+from vo.tools.score_table import Scored, score_table
 from vo.tools.strict_json import strict
 from vo.trajectory import Trajectory
 
 METRICS_FILE = "metrics.json"
-SCORES = ("t_rel_percent", "r_rel_deg_per_100m", "ate_m", "rpe_trans_m", "rpe_rot_deg", "alignment")
+SCORES = (
+    "t_rel_percent", "r_rel_deg_per_100m", "ate_m", "rpe_trans_m", "rpe_rot_deg", "alignment",
+    "scale",
+)  # fmt: skip
 FEW = 5  # untracked frames that are named; all of them are in the log
 
 
@@ -91,8 +96,33 @@ class Result:
         return self.drive.consistency() if self.refined else None
 
 
+def judged(
+    name: str,
+    folder: Path,
+    drive: Drive,
+    refined: bool,
+    metric: bool,
+    truth: Trajectory | None,
+    alignment: Alignment,
+    frames_per_s: float,
+) -> Result:
+    """A run with its verdict, or with the reason why there is none; see `Result`."""
+    verdict, unjudged = None, ""
+    if truth is not None:
+        try:
+            verdict = judge(drive, truth, alignment)
+        except InputError as error:  # too short, or does not move: the poses are there all the same
+            unjudged = str(error)
+    return Result(name, folder, drive, refined, metric, verdict, unjudged, frames_per_s)
+
+
 def metrics_json(result: Result) -> str:
-    """Content of ``metrics.json``; null is what could not be measured."""
+    """Content of ``metrics.json``."""
+    return json.dumps(metrics(result), indent=2, allow_nan=False) + "\n"
+
+
+def metrics(result: Result) -> dict[str, Any]:
+    """All numbers of a run; None is what could not be measured."""
     verdict, consistency = result.verdict, result.consistency()
     depth = scale = None
     if verdict is not None and verdict.scale_raw is not None:
@@ -123,7 +153,7 @@ def metrics_json(result: Result) -> str:
         "refinement": result.refined,
         "unjudged": result.unjudged or None,
     }
-    return json.dumps(strict(content), indent=2, allow_nan=False) + "\n"
+    return strict(content)
 
 
 def mean_ratio(consistency: ScaleConsistency) -> float:
@@ -133,27 +163,15 @@ def mean_ratio(consistency: ScaleConsistency) -> float:
 
 def table(results: list[Result]) -> Table:
     """Raw and refined in rows, numbers in columns; all runs in one, for which all have a name."""
-    found = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    columns = _columns(results)
-    for title, _ in columns:
-        words = title in ("sequence\n", "trajectory\n", "align\n")
-        found.add_column(title, justify="left" if words else "right", no_wrap=True)
-    for result in results:
-        for kind in result.kinds:
-            found.add_row(*(cell(result, kind) for _, cell in columns))
-    return found
+    several = len(results) > 1
+    return score_table(
+        [Scored(metrics(r), {"sequence": r.name} if several else {}) for r in results]
+    )
 
 
 def lines(result: Result) -> list[str]:
     """What is said below the table."""
-    said = []
-    if result.unjudged:
-        said.append(f"errors could not be measured: {result.unjudged}")
-    if result.verdict is not None and math.isnan(result.verdict.raw.scores.t_rel_percent):
-        said.append("t_rel, r_rel: no sub-sequence of 100 m or more to measure")
-    if not result.refined:
-        said.append("refinement was off (--no-refine): raw poses only")
-    said += _untracked(result)
+    said = remarks(result)
     said.append(f"{len(result.drive.rows)} frames in {result.folder}/")
     if (result.folder / "gt.txt").exists():
         estimate = result.folder / f"{result.kinds[-1]}.txt"
@@ -162,6 +180,18 @@ def lines(result: Result) -> list[str]:
         truth = shlex.quote(str(result.folder / "gt.txt"))
         said.append(f"evo_ape kitti {truth} {shlex.quote(str(estimate))} {how} --plot")
     return said
+
+
+def remarks(result: Result) -> list[str]:
+    """What is missing from the numbers, or went wrong."""
+    said = []
+    if result.unjudged:
+        said.append(f"errors could not be measured: {result.unjudged}")
+    if result.verdict is not None and math.isnan(result.verdict.raw.scores.t_rel_percent):
+        said.append("t_rel, r_rel: no sub-sequence of 100 m or more to measure")
+    if not result.refined:
+        said.append("refinement was off (--no-refine): raw poses only")
+    return said + _untracked(result)
 
 
 def _scores(result: Result, kind: str) -> dict[str, Any]:
@@ -177,84 +207,6 @@ def _scores(result: Result, kind: str) -> dict[str, Any]:
 def _without_series(numbers: dict[str, Any]) -> dict[str, Any]:
     """Numbers of the whole run; those of each frame are in ``scale.csv``."""
     return {key: value for key, value in numbers.items() if not isinstance(value, np.ndarray)}
-
-
-Cell = Callable[[Result, str], str]
-
-
-def _columns(results: list[Result]) -> list[tuple[str, Cell]]:
-    """Title and content of every column that says something about some of the runs."""
-    columns: list[tuple[str, Cell]] = [("trajectory\n", lambda result, kind: kind)]
-    if len(results) > 1:
-        columns.insert(0, ("sequence\n", lambda result, kind: result.name))
-    if any(result.verdict for result in results):
-        columns += [
-            ("t_rel\n(%)", _score("t_rel_percent", ".3f")),
-            ("r_rel\n(deg/100m)", _score("r_rel_deg_per_100m", ".4f")),
-            ("ATE\n(m)", _score("ate_m", ".3f")),
-            ("RPE\n(m)", _score("rpe_trans_m", ".4f")),
-            ("RPE\n(deg)", _score("rpe_rot_deg", ".4f")),
-        ]
-    if not all(result.verdict for result in results):
-        units = {result.unit for result in results}
-        unit = units.pop() if len(units) == 1 else "own unit"
-        columns += [
-            (f"path\n({unit})", _path),
-            ("residual\nmedian", _residual),
-            ("tracked\n(%)", lambda result, kind: _number(100 * result.tracked, ".1f")),
-        ]
-    if any(result.refined for result in results):
-        columns += [
-            ("raw/refined\nscale, mean", _ratio(mean_ratio)),
-            ("\nspread", _ratio(lambda consistency: consistency.spread)),
-        ]
-    if any(result.alignment("raw") for result in results):
-        columns += [
-            ("pose/depth\nscale, error", _true_scale("mean_error")),
-            ("\nspread", _true_scale("spread")),
-        ]
-    if any(result.verdict for result in results):
-        columns.append(("align\n", _score("alignment", "")))
-    columns.append(("frames/s\n", lambda result, kind: _number(result.frames_per_s, ".1f")))
-    return columns
-
-
-def _score(name: str, spec: str) -> Cell:
-    def cell(result: Result, kind: str) -> str:
-        evaluation = result.evaluation(kind)
-        return "-" if evaluation is None else _number(getattr(evaluation.scores, name), spec)
-
-    return cell
-
-
-def _true_scale(name: str) -> Cell:
-    def cell(result: Result, kind: str) -> str:
-        part = result.alignment(kind)
-        return "-" if part is None else _number(getattr(part, name), ".4f")
-
-    return cell
-
-
-def _path(result: Result, kind: str) -> str:
-    return _number(result.trajectory(kind).path_length_m, ".1f")
-
-
-def _residual(result: Result, kind: str) -> str:
-    return _number(result.residual, ".4f") if kind == "refined" else "-"
-
-
-def _ratio(read: Callable[[ScaleConsistency], float]) -> Cell:
-    """Of the raw poses: that of the refined ones is 1 by construction, and says nothing."""
-
-    def cell(result: Result, kind: str) -> str:
-        consistency = result.consistency() if kind == "raw" else None
-        return "-" if consistency is None else _number(read(consistency), ".4f")
-
-    return cell
-
-
-def _number(value: float | str, spec: str) -> str:
-    return "-" if isinstance(value, float) and math.isnan(value) else format(value, spec)
 
 
 def _untracked(result: Result) -> list[str]:

@@ -49,8 +49,11 @@ class Flags:
         data: folder or video to learn from, as vo-run takes it; the street when not given. With
             true depth the root of KITTI raw, or of NYU's scenes.
         annotations: KITTI's data_depth_annotated; not needed where its depth lies in the drives.
-        seq: sequences to train on; 00 to 08 of the street. With true depth also files (.txt) with
-            `image depth focal` a line; all drives but those of --val when not given.
+        seq: sequences to train on; 00 to 08 of the street, all of Cityscapes and of NYU's raw
+            video (or cities and rooms by their names). Of KITTI also lists (.txt) of the frames to
+            learn from, `folder frame side` a line, as vo-data split writes them. With true depth
+            files (.txt) with `image depth focal` a line; all drives but those of --val when not
+            given.
         val: sequences to validate on, none of which is trained on; without any the last weights
             are kept.
         test: list of the frames that the model will be tested on, `folder frame side` a line: what
@@ -152,13 +155,14 @@ def train(flags: Flags, config: TrainConfig) -> None:
     """
     from vo.tools.train_card import save_weights
     from vo.tools.train_leakage import check_leakage, frames_of_test
+    from vo.tools.train_lists import listed_targets
     from vo.tools.train_log import TrainLog
     from vo.training.validation import Validation
 
     flags = _checked(flags)
     test = frames_of_test(flags)
     drives, held_out = _drives(flags, config)
-    samples = _samples(config, drives)
+    samples = _samples(config, drives, listed_targets(flags, config, drives))
     check_leakage(flags, samples, test, _warn)
     trainer = _trainer(flags, config, samples, held_out)
     if not flags.resume:  # nothing is written before everything was found in order
@@ -217,12 +221,16 @@ def _drives(flags: Flags, config: TrainConfig) -> tuple[list[Sequence], list[Seq
     """Sequences to train and to validate on; those of video at the size of the networks."""
     from vo.datasets import list_sequences
     from vo.datasets.sequence import select
+    from vo.tools.train_lists import listed_drives, without_lists
     from vo.tools.train_metric import annotated_drives
+    from vo.tools.train_snippets import found_snippets, snippet_drives
 
     if config.metric.enabled:
         return annotated_drives(flags, config, _warn)
     if flags.annotations is not None:
         raise InputError("--annotations", "is used with --preset metric", "leave the flag out")
+    if (found := found_snippets(flags)) is not None:
+        return snippet_drives(flags, config, found, _warn)
     names = flags.seq
     if not names:
         known = list_sequences(flags.data)
@@ -233,11 +241,15 @@ def _drives(flags: Flags, config: TrainConfig) -> tuple[list[Sequence], list[Seq
         else:
             remedy = f"name some of {', '.join(known[:20])}"
             raise InputError("--seq", f"{flags.data} holds {len(known)} sequences", remedy)
+    names, lists = without_lists(names)
+    listed = listed_drives(flags, config, lists)
     _refuse_leaks(names, flags.val)
     held_out = [_open(flags, config, name) for name in flags.val]
     if config.validate_frames:
         held_out = [select(d, end=min(config.validate_frames, len(d))) for d in held_out]
-    return [_open(flags, config, name) for name in names], held_out
+    drives = [*listed, *(_open(flags, config, name) for name in names)]
+    _refuse_leaks(tuple(d.name for d in drives), tuple(d.name for d in held_out))
+    return drives, held_out
 
 
 def _refuse_leaks(train: tuple[str, ...], val: tuple[str, ...]) -> None:
@@ -271,7 +283,9 @@ def _open(flags: Flags, config: TrainConfig, text: str) -> Sequence:
     )  # fmt: skip
 
 
-def _samples(config: TrainConfig, drives: list[Sequence]) -> Triplets | AnnotatedSamples:
+def _samples(
+    config: TrainConfig, drives: list[Sequence], targets: list[frozenset[int] | None] | None = None
+) -> Triplets | AnnotatedSamples:
     from vo.datasets.annotated_batches import AnnotatedSamples
     from vo.datasets.triplets import Triplets
 
@@ -283,8 +297,9 @@ def _samples(config: TrainConfig, drives: list[Sequence]) -> Triplets | Annotate
             data.workers,
         )  # fmt: skip
     samples = Triplets(
-        drives, data.batch, data.gaps, seed, data.mirror, data.memory_gb, data.workers, data.stereo
-    )
+        drives, data.batch, data.gaps, seed, data.mirror, data.memory_gb, data.workers, data.stereo,
+        targets,
+    )  # fmt: skip
     _demand_truth(config, samples)
     return samples
 

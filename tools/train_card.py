@@ -40,6 +40,7 @@ def _card(
     flags: Flags, config: TrainConfig, steps: int, samples: Samples, found: Validation | None
 ) -> Card:
     from vo.checkpoint import Card, read_card
+    from vo.datasets.listing import known_as
     from vo.tools.train_leakage import frames_hash
     from vo.tools.version import commit
 
@@ -58,7 +59,7 @@ def _card(
         name=flags.name,
         preset=flags.preset,
         supervision="metric" if config.metric.enabled else _supervision(taught, config.data.stereo),
-        trained_on=tuple(f"{data}/{drive.name}" for drive in samples.drives),
+        trained_on=tuple(dict.fromkeys(f"{data}/{known_as(drive)}" for drive in samples.drives)),
         split_hash=frames_hash(samples),
         images_seen=steps * config.data.batch,
         commit=commit(),

@@ -1,9 +1,12 @@
-"""Files that are whole or not there: no reader ever sees half of one."""
+"""Files and folders that are whole or not there: no reader ever sees half of one."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vo.datasets.errors import InputError
@@ -38,4 +41,27 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
         part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a failed write does not say to which file
+        raise
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into, under another name beside: it takes its place at the end.
+
+    With an error or an interrupt there is nothing of it.
+
+    Args:
+        folder: new, or empty.
+
+    Raises:
+        OSError: when it cannot be written to, or holds something by then.
+    """
+    folder = folder.resolve()
+    part = folder.with_name(f".{folder.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        part.mkdir()
+        yield part
+        part.replace(folder)  # takes the place of an empty folder, of no other
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
         raise

@@ -57,6 +57,8 @@ class Estimate:
         energy: the same after refinement.
         valid_share: share of points that were compared.
         iterations: of the refinement, both directions together.
+        confidence: (h, w) float32 in (0, 1), how far the finest features are trusted, at their
+            size; None without refinement.
     """
 
     index: int
@@ -73,6 +75,16 @@ class Estimate:
     energy: float
     valid_share: float
     iterations: int
+    confidence: Array | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What is seen in a single frame; fields as those of `Estimate`."""
+
+    depth: Array
+    confidence: Array | None
+    camera: Camera
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +188,10 @@ class Odometry:
             ValueError: when the image has another shape or type, or time does not go on; the
                 odometry stands where it stood.
         """
-        seen, camera = self._see(*_parts(image, camera, time_s))
+        image, camera, time_s = _parts(image, camera, time_s)
+        if self._last is not None and not time_s > self._last.time_s:
+            raise ValueError(f"time goes back from {self._last.time_s} to {time_s} s")
+        seen, camera = self._see(image, camera, time_s)
         T_raw, motion = pp.identity_SE3(dtype=torch.float64), None
         if self._last is not None:
             T_raw = self._pose_net(self._last, seen)
@@ -186,10 +201,20 @@ class Odometry:
         self._index += 1
         return estimate
 
+    @torch.inference_mode()
+    def look(
+        self, image: Array | Frame, camera: Camera | None = None, time_s: float | None = None
+    ) -> Look:
+        """What `step` sees in a frame, without any motion: nothing is remembered.
+
+        Raises:
+            ValueError: see `step`.
+        """
+        seen, camera = self._see(*_parts(image, camera, time_s))
+        return Look(_depth_map(seen), _confidence_map(seen), camera)
+
     def _see(self, image: Array, camera: Camera, time_s: float) -> tuple[_Seen, Camera]:
         """Depth and features of a frame: all that needs no other frame."""
-        if self._last is not None and not time_s > self._last.time_s:
-            raise ValueError(f"time goes back from {self._last.time_s} to {time_s} s")
         camera = camera.resized(*self.size)
         image = np.ascontiguousarray(resize_image(image, self.size))
         x = torch.from_numpy(image).to(self.device)
@@ -278,13 +303,23 @@ class Odometry:
         T_last_c, T_last_c_raw = _matrix(shown.T), _matrix(T_raw)
         self._T_w_c = _composed(self._T_w_c, T_last_c)
         self._T_w_c_raw = _composed(self._T_w_c_raw, T_last_c_raw)
-        # Copies: whatever a caller does with an estimate, the next one does not change.
-        depth = seen.depth[0, 0].to("cpu", torch.float32, copy=True).numpy()
         return Estimate(
             self._index, seen.time_s, self._T_w_c.copy(), self._T_w_c_raw.copy(), T_last_c,
-            T_last_c_raw, depth, camera, shown.tracked, shown.reason,
+            T_last_c_raw, _depth_map(seen), camera, shown.tracked, shown.reason,
             shown.energy_before, shown.energy, shown.valid_share, shown.iterations,
+            _confidence_map(seen),
         )  # fmt: skip
+
+
+def _depth_map(seen: _Seen) -> Array:
+    """A copy: whatever a caller does with it, the next estimate does not change."""
+    return seen.depth[0, 0].to("cpu", torch.float32, copy=True).numpy()
+
+
+def _confidence_map(seen: _Seen) -> Array | None:
+    if not seen.features:
+        return None
+    return seen.features[-1].confidence[0, 0].to("cpu", torch.float32, copy=True).numpy()
 
 
 def _parts(

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from kitti_raw_drive import write_drive
+from kitti_raw_drive import write_drive, write_packets
 
 from vo.datasets.depth_truth import open_every, open_listed, open_truth
 from vo.datasets.errors import InputError
@@ -68,6 +68,17 @@ def test_frames_with_a_scan_come_with_its_depth(raw: Path) -> None:
     assert found.T_w_c is None
     np.testing.assert_allclose(found.timestamps, [0.1, 0.3])
     assert [(f.drive, f.number, f.side) for f in found.frames] == [(NAME, 1, "l"), (NAME, 3, "l")]
+
+
+def test_poses_of_the_frames_where_they_are_asked_for(raw: Path) -> None:
+    packets = np.zeros((4, 6))
+    packets[:, 0] = 49 + 1e-5 * np.arange(4) ** 2  # 1.11 m to the north, then more
+    write_packets(drive_in(raw), packets)
+    assert open_truth(raw, None, "velodyne-x").T_w_c is None
+    T_w_c = open_truth(raw, None, "velodyne-x", poses=True).T_w_c
+    assert T_w_c is not None
+    steps = np.linalg.norm(np.diff(T_w_c[:, :3, 3], axis=0), axis=1)
+    np.testing.assert_allclose(steps, [8 * 1.1132], rtol=0.01)  # frames 1 to 3
 
 
 def test_the_other_camera_is_the_other_side(raw: Path) -> None:

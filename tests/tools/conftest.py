@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,8 @@ from vo.depth.net import DepthConfig
 from vo.model import Model, ModelConfig
 from vo.pose_net import PoseConfig
 from vo.refine import RefineConfig
-from vo.tools.run import main
+from vo.tools.run import main, run_drives
+from vo.tools.run_flags import RunFlags
 
 SIZE = (96, 64)
 FRAMES = 12
@@ -64,6 +65,22 @@ def tiny_street(tmp_path_factory) -> Path:
     shutil.copytree(root / "sequences/09", root / "sequences/10")
     shutil.copyfile(root / "poses/09.txt", root / "poses/10.txt")
     return root
+
+
+@pytest.fixture(scope="session")
+def run_flags(tiny_street, tiny_checkpoint) -> RunFlags:
+    """Flags of a run of the tiny street."""
+    return RunFlags(("09",), str(tiny_checkpoint), tiny_street)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(run_flags, tmp_path_factory) -> Path:
+    """A finished run, as the command leaves it but for its plots; to be looked at, not changed."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vo.tools.run_plots.draw_run", lambda result, truth: [])
+        run_drives(replace(run_flags, out=folder))
+    return folder
 
 
 @pytest.fixture

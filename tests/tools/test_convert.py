@@ -17,6 +17,7 @@ import torch
 from published_weights import save_folder, small_config, small_model
 
 from vo.checkpoint import Card, load_checkpoint, read_card, save_checkpoint
+from vo.datasets import open_sequence
 from vo.depth.net import DepthConfig
 from vo.model import Model, ModelConfig
 from vo.pose_cnn import PoseCNNConfig
@@ -345,3 +346,34 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "--depth-range MIN MAX" in done.stdout
+
+
+# Prune ------------------------------------------------------------------------------------------
+
+
+def test_a_pruned_checkpoint_is_smaller_and_sees_much_the_same(
+    convert, tiny_checkpoint, tiny_street, out
+):
+    done = convert(
+        "prune", tiny_checkpoint, "--channels", 12, "--data", tiny_street, "--seq", "09",
+        "--images", 8, "--out", out,
+    )  # fmt: skip
+    assert done.status in (0, None), done.err
+    whole, pruned = load_checkpoint(tiny_checkpoint), load_checkpoint(out)
+    assert isinstance(pruned.model.config.depth, DepthConfig)
+    assert pruned.model.config.depth.decoder_channels == (8, 8, 8, 16, 12)
+    assert out.stat().st_size < tiny_checkpoint.stat().st_size
+    assert "pruned to 12 channels" in pruned.card.notes
+    image = torch.from_numpy(open_sequence(tiny_street, "09")[0].image).permute(2, 0, 1)[None] / 255
+    with torch.inference_mode():
+        before, after = (c.model.eval().depth_net(image).depth for c in (whole, pruned))
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(after, before, rtol=0.02, atol=0)
+
+
+def test_only_a_disparity_decoder_is_pruned(convert, weights, out, tmp_path):
+    assert convert(*command_line(weights, out)).status in (0, None)
+    small = tmp_path / "small.safetensors"
+    done = convert("prune", out, "--channels", 4, "--out", small)
+    assert_refused(done, "no disparity decoder")
+    assert not small.exists()

@@ -58,7 +58,7 @@ def test_a_run_leaves_everything(vo_run, tiny_street, tiny_checkpoint, tmp_path)
         for suffix in ("png", "pdf")
     ]
     poses = ["raw.txt", "refined.txt", "raw.tum.txt", "refined.tum.txt", "gt.txt"]
-    others = ["scale.csv", "metrics.json", "config.yaml", "command.txt", "log.txt"]
+    others = ["report.html", "scale.csv", "metrics.json", "config.yaml", "command.txt", "log.txt"]
     assert sorted(p.name for p in folder.iterdir()) == sorted([*pictures, *poses, *others])
     assert all(cv2.imread(str(folder / p)) is not None for p in pictures if p.endswith("png"))
     command = (folder / "command.txt").read_text()
@@ -93,6 +93,7 @@ def test_table_has_raw_and_refined_in_rows(vo_run, tiny_street, no_pictures):
         "t_rel, r_rel: no sub-sequence of 100 m or more to measure",
         "12 frames in runs/09-1/",
         "evo_ape kitti runs/09-1/gt.txt runs/09-1/refined.txt -as --plot",
+        "report: runs/09-1/report.html",
     ]
 
 
@@ -196,7 +197,8 @@ def test_without_refinement_only_raw_is_there_and_it_says_so(
     lines = done.out.splitlines()
     assert [line.split()[0] for line in lines[2:4]] == ["raw", "t_rel,"]
     assert "refinement was off (--no-refine): raw poses only" in lines
-    assert lines[-1].startswith("evo_ape kitti runs/09-2/gt.txt runs/09-2/raw.txt")
+    assert lines[-2].startswith("evo_ape kitti runs/09-2/gt.txt runs/09-2/raw.txt")
+    assert lines[-1] == "report: runs/09-2/report.html"
 
 
 def test_black_frame_is_told_and_every_frame_has_its_pose(vo_run, walk, tmp_path):

@@ -11,8 +11,6 @@ import hashlib
 import io
 import pickle
 import re
-import secrets
-import shutil
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vo.atomic import write_atomically
+from vo.atomic import new_folder, write_atomically
 from vo.datasets.errors import InputError
 
 ENCODER, DEPTH, POSE, POSE_ENCODER = "encoder.pth", "depth.pth", "pose.pth", "pose_encoder.pth"
@@ -204,18 +202,11 @@ def write_folder(folder: Path, files: Mapping[str, Mapping[str, object]]) -> Non
         OSError: when the disk is full or cannot be written to.
     """
     demand_free_folder(folder)
-    folder = folder.resolve()
-    part = folder.with_name(f".{folder.name[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        part.mkdir()
+    with new_folder(folder) as part:
         for name, content in files.items():
             buffer = io.BytesIO()
             torch.save(dict(content), buffer)
             write_atomically(part / name, buffer.getvalue())
-        part.replace(folder)  # takes the place of an empty folder, of no other
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def demand_free_folder(folder: Path) -> None:

@@ -100,7 +100,7 @@ def normal_equations(
     compiled = backend == "compiled"
     # Three pieces: compiled as one, the projection would be repeated for every channel.
     see, compare, add_up = _compiled() if compiled else (project, feature_reductions, assemble)
-    lookup = gather_rows if compiled else bag_rows
+    lookup = gather_rows if compiled or torch.compiler.is_compiling() else bag_rows
     R, t = T_s_t[:, :3, :3].to(pair.points), T_s_t[:, :3, 3].to(pair.points)
     seen, pixels, q = see(pair.points, pair.weight, pair.K, pair.nearest, R, t, pair.size)
     found = compare(pair.rows, pair.target, pixels, pair.size, pair.derivative, lookup)

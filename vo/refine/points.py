@@ -118,7 +118,8 @@ def clean(features: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
     0 * NaN is NaN, in gradients as well, so that a weight of 0 alone would not help.
     """
     bad = ~(torch.isfinite(features).all(1, keepdim=True) & torch.isfinite(confidence))
-    if not bad.any():
+    # A look at values cannot be recorded in a graph; without it the result is the same.
+    if not torch.compiler.is_compiling() and not bad.any():
         return features, confidence
     reach = F.max_pool2d(bad.to(features), 2 * FORBIDDEN_PX + 1, 1, FORBIDDEN_PX) > 0
     features = torch.where(torch.isfinite(features), features, 0.0)
