@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 COLOURS: dict[str, str] = dict(zip(("raw", "refined", "depth"), PALETTE, strict=False))
 WINDOW = 50  # frames, at most, over which drift of the scale is shown
+Panel = tuple[str, dict[str, Array]]  # label, and series by their names
 STANDSTILL_M = 0.05  # shorter true ways tell no scale
 
 
@@ -29,7 +30,7 @@ def draw_run(result: Result, truth: Trajectory | None) -> list[str]:
     """Draw what there is to see of a run, each picture as PNG and PDF, into its folder.
 
     ``trajectories``; with truth also ``position_error`` (along the path) and ``segment_errors``;
-    ``scale`` where poses were refined or the truth tells it: the scale of poses and depth frame by
+    ``scale`` where anything is known of it: the scale of poses and depth frame by
     frame, and its drift along the way.
 
     Args:
@@ -49,9 +50,10 @@ def draw_run(result: Result, truth: Trajectory | None) -> list[str]:
         with _new_figure() as figure:
             _trajectories(figure, result)
             _write(figure, result.folder, "trajectories")
-    if result.refined or result.alignment("raw") is not None:
+    panels = _scale_panels(result, truth)
+    if panels:  # none of a single frame, or of one that never moved
         with _new_figure() as figure:
-            _scales(figure, result, truth)
+            _scales(figure, result, panels)
             _write(figure, result.folder, "scale")
         names.append("scale")
     return [f"{name}.png" for name in names]
@@ -70,8 +72,7 @@ def _trajectories(figure: Figure, result: Result) -> None:
     axes.legend()
 
 
-def _scales(figure: Figure, result: Result, truth: Trajectory | None) -> None:
-    panels = _scale_panels(result, truth)
+def _scales(figure: Figure, result: Result, panels: list[Panel]) -> None:
     figure.set_size_inches(9, 1.4 + 2.55 * len(panels))
     frames = np.array([row.frame for row in result.drive.rows])[1:]
     for place, (label, series) in enumerate(panels, start=1):
@@ -89,9 +90,9 @@ def _scales(figure: Figure, result: Result, truth: Trajectory | None) -> None:
     axes_of_all[0].set_title("Scale of each pair of frames (gaps: no parallax, or not tracked)")
 
 
-def _scale_panels(result: Result, truth: Trajectory | None) -> list[tuple[str, dict[str, Array]]]:
+def _scale_panels(result: Result, truth: Trajectory | None) -> list[Panel]:
     """Label and series (N - 1,) of each panel: what is known about the scale of N frames."""
-    panels: list[tuple[str, dict[str, Array]]] = []
+    panels: list[Panel] = []
     consistency = result.consistency()
     if consistency is not None:
         panels.append(("raw over refined\ntranslation", {"raw": consistency.r}))

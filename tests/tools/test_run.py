@@ -243,7 +243,10 @@ def test_a_drive_too_short_to_judge_is_still_written(vo_run, tiny_street, tmp_pa
 
 def test_short_drive_is_drawn(vo_run, tiny_street, tmp_path):
     assert vo_run("--data", tiny_street, "--seq", "09", "--end", "1").status == 0
-    assert (tmp_path / "runs/09-1/scale.pdf").stat().st_size > 1000
+    assert vo_run("--data", tiny_street, "--seq", "09", "--end", "3").status == 0
+    assert (tmp_path / "runs/09-1/trajectories.pdf").stat().st_size > 1000
+    assert not (tmp_path / "runs/09-1/scale.pdf").exists()  # one frame has none
+    assert (tmp_path / "runs/09-2/scale.pdf").stat().st_size > 1000
 
 
 @pictureless

@@ -29,7 +29,7 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Sequence:
 def test_it_is_found_by_name_small_and_says_where_it_comes_from() -> None:
     file = find_checkpoint("street.safetensors")
     assert file.parent == SHIPPED
-    assert file.stat().st_size <= 16 * 2**20
+    assert file.stat().st_size <= 16_000_000
     config, card = read_card("street.safetensors")
     assert (config.width, config.height) == (416, 128)
     assert card.metric
