@@ -40,8 +40,8 @@ def test_imports_point_left(source: Path):
 
 def test_open3d_and_rerun_stay_in_their_rooms():
     allowed = {
-        "open3d": {"datasets/street/render.py", "tools/mesh.py"},
-        "rerun": {"tools/viewer.py"},
+        "open3d": {"datasets/street/render.py", "tools/mapping/mesh.py"},
+        "rerun": {"tools/viewing/viewer.py"},
     }
     for source in SOURCES:
         for module in imported_modules(source):

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from vo.datasets.errors import InputError
-from vo.tools.ablation import ablation
+from vo.tools.benchmarks.ablation import ablation
+from vo.tools.benchmarks.depth import depth
+from vo.tools.benchmarks.pairs import pairs
 from vo.tools.console import console, print_table, run
-from vo.tools.depth_benchmark import depth
-from vo.tools.pairs import pairs
 from vo.tools.tables import new_table, number, ratio_table
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from vo.tools.refine_basin import Share
-    from vo.tools.refine_rows import Plan, Report, Row
+    from vo.tools.benchmarks.refine_basin import Share
+    from vo.tools.benchmarks.refine_rows import Plan, Report, Row
 
 File = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 
@@ -66,7 +66,7 @@ def refine(
     """
     _check_flags(json_file, plot, eager_only, threads)
     _prepare(threads)
-    from vo.tools.refine_benchmark import measure_all
+    from vo.tools.benchmarks.refine import measure_all
 
     machine = _machine()
     console.print(", ".join(f"{key} {value}" for key, value in machine.items()), soft_wrap=True)
@@ -111,7 +111,7 @@ def _prepare(threads: int | None) -> None:
 
 
 def _plan(quick: bool, eager_only: bool) -> Plan:
-    from vo.tools.refine_rows import Plan
+    from vo.tools.benchmarks.refine_rows import Plan
 
     backends = ("eager",) if eager_only else ("eager", "compiled")
     if not quick:
@@ -124,7 +124,7 @@ def _plan(quick: bool, eager_only: bool) -> Plan:
 
 
 def _basin(quick: bool, plot: Path | None) -> list[Share]:
-    from vo.tools.refine_basin import basin, draw_basin, street_pairs
+    from vo.tools.benchmarks.refine_basin import basin, draw_basin, street_pairs
 
     shares = basin(street_pairs(12 if quick else 48))
     if plot is not None:

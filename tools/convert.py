@@ -13,7 +13,7 @@ import tyro
 from vo.datasets.errors import InputError
 from vo.published import Layout, Source
 from vo.tools.console import console, run
-from vo.tools.prune_flags import PruneFlags
+from vo.tools.converting.prune_flags import PruneFlags
 
 if TYPE_CHECKING:
     from vo.checkpoint import Card
@@ -155,7 +155,7 @@ def prune_checkpoint(flags: Annotated[PruneFlags, tyro.conf.arg(name="")]) -> No
 
     Example: vo-convert prune big.safetensors --channels 64 --seq 00 01 --out small.safetensors
     """
-    from vo.tools.convert_prune import prune
+    from vo.tools.converting.prune import prune
 
     _check_out(flags.out, flags.overwrite)
     first, second = prune(flags)
@@ -220,7 +220,7 @@ def info(ckpt: Checkpoint, json: bool = False) -> None:
         json: print all of it as JSON.
     """
     from vo.checkpoint import load_checkpoint
-    from vo.tools.convert_info import as_json, as_lines
+    from vo.tools.converting.info import as_json, as_lines
 
     checkpoint = load_checkpoint(ckpt)
     if json:
@@ -237,7 +237,7 @@ def _write_graphs(
     parts: tuple[GraphPart, ...],
     format: Literal["onnx", "pt2"],
 ) -> None:
-    from vo.tools.convert_graphs import write_graphs
+    from vo.tools.converting.graphs import write_graphs
 
     written = write_graphs(ckpt, out, size, parts, format)
     width = max(len(each.file) for each in written)
@@ -299,7 +299,7 @@ def _card(flags: ImportFlags, tables: dict[str, Table], notes: str) -> Card:
 
 
 def _say_what_was_read(flags: ImportFlags, model: Model) -> None:
-    from vo.tools.convert_info import network_words
+    from vo.tools.converting.info import network_words
 
     depth, pose, _ = network_words(model)
     config = model.config

@@ -49,8 +49,8 @@ def show(demo: Demo) -> None:
     from vo.datasets.street import street_root
     from vo.tools.data import street_progress
     from vo.tools.run import run_drives
-    from vo.tools.run_flags import RunFlags
-    from vo.tools.run_record import COMMAND_FILE, demand_free
+    from vo.tools.running.flags import RunFlags
+    from vo.tools.running.record import COMMAND_FILE, demand_free
 
     config, _ = read_card(demo.ckpt)
     folder = demo.out / demo.seq

@@ -12,10 +12,10 @@ import tyro
 
 from vo.datasets.errors import InputError
 from vo.protocol import Alignment, Match
-from vo.tools.compare import compare
 from vo.tools.console import console, run, table_width
-from vo.tools.evaluate_depth import depth
-from vo.tools.evaluate_scale import scale
+from vo.tools.reporting.compare import compare
+from vo.tools.scoring.depth import depth
+from vo.tools.scoring.scale import scale
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -23,8 +23,8 @@ from vo.tools.console import console, print_table
 from vo.tools.console import run as run_command
 
 if TYPE_CHECKING:
-    from vo.tools.finished_run import FinishedRun
-    from vo.tools.map_building import Maps
+    from vo.tools.mapping.building import Maps
+    from vo.tools.running.finished import FinishedRun
 
 MAP_FILE = "map.json"
 
@@ -93,9 +93,9 @@ def make_map(flags: MapFlags) -> None:
             then.
     """
     _check(flags)
-    from vo.tools.finished_run import read_run
-    from vo.tools.map_result import lines, table
+    from vo.tools.mapping.result import lines, table
     from vo.tools.run import demand_device
+    from vo.tools.running.finished import read_run
 
     run = read_run(flags.run)
     demand_device(flags.device)
@@ -113,7 +113,7 @@ def make_map(flags: MapFlags) -> None:
     for line in [*lines(numbers), f"the map of {len(run.rows)} frames is in {out}/"]:
         console.print(line, soft_wrap=True, markup=False)
     if flags.window:
-        from vo.tools.mesh import show_mesh
+        from vo.tools.mapping.mesh import show_mesh
 
         show_mesh(maps.maps[flags.kinds()[-1]].mesh, f"{run.name}, {flags.kinds()[-1]} poses")
 
@@ -148,9 +148,9 @@ def _demand_poses(run: FinishedRun, kind: str) -> None:
 
 def _build(flags: MapFlags, run: FinishedRun, folder: Path) -> Maps:
     """All frames, with a bar."""
-    from vo.tools.colmap import write_image
     from vo.tools.data import progress_bars
-    from vo.tools.map_building import Maps, MapSettings
+    from vo.tools.mapping.building import Maps, MapSettings
+    from vo.tools.mapping.colmap import write_image
 
     settings = MapSettings(flags.voxel, flags.max_depth, flags.edge, flags.views, flags.memory)
     maps = Maps(run, flags.kinds(), settings)
@@ -171,9 +171,9 @@ def _write(
 ) -> dict[str, Any]:
     """All files; returns the numbers that the last of them holds."""
     from vo.atomic import write_atomically
-    from vo.tools.colmap import write_model
-    from vo.tools.map_pictures import draw_map
-    from vo.tools.ply import write_ply
+    from vo.tools.mapping.colmap import write_model
+    from vo.tools.mapping.pictures import draw_map
+    from vo.tools.mapping.ply import write_ply
     from vo.tools.strict_json import strict
 
     for kind in flags.kinds():
@@ -201,7 +201,7 @@ def _write(
 
 def _make_overlay(flags: MapFlags, run: FinishedRun, frame: int) -> None:
     from vo.tools.data import progress_bars
-    from vo.tools.scale_view import CLOUDS, STEP, draw_overlay, overlay
+    from vo.tools.mapping.scale_view import CLOUDS, STEP, draw_overlay, overlay
 
     numbers = [row.frame for row in run.rows]
     last = len(numbers) - 1 - (CLOUDS - 1) * STEP
@@ -229,7 +229,7 @@ def _make_overlay(flags: MapFlags, run: FinishedRun, frame: int) -> None:
         f"{path}: frames {', '.join(map(str, found.frames))}", soft_wrap=True, markup=False
     )
     if flags.window:
-        from vo.tools.mesh import show_clouds
+        from vo.tools.mapping.mesh import show_clouds
 
         kinds = enumerate(found.clouds)
         clouds = [c for n, kind in kinds for c in found.coloured(kind, 3 * flags.max_depth * n)]
@@ -243,7 +243,7 @@ def _unit(run: FinishedRun) -> str:
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
     """A folder that is filled beside its place, and takes it when all is there."""
-    from vo.tools.run_record import demand_free
+    from vo.tools.running.record import demand_free
 
     demand_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -12,12 +12,12 @@ import tyro
 from vo.datasets.errors import InputError
 from vo.tools.console import console
 from vo.tools.console import run as run_command
-from vo.tools.score_table import Column, Scored, report_columns
+from vo.tools.running.score_table import Column, Scored, report_columns
 
 if TYPE_CHECKING:
-    from vo.tools.depth_samples import Sample
-    from vo.tools.finished_run import FinishedRun
-    from vo.tools.run_result import Result
+    from vo.tools.running.finished import FinishedRun
+    from vo.tools.running.result import Result
+    from vo.tools.running.samples import Sample
     from vo.trajectory import Trajectory
 
 REPORT_FILE = "report.html"
@@ -48,7 +48,7 @@ class Reported:
 
     def scored(self) -> Scored:
         """Its numbers, for tables."""
-        from vo.tools.run_result import METRICS_FILE
+        from vo.tools.running.result import METRICS_FILE
 
         names = {"run": self.label, "sequence": self.result.name} if self.label else {}
         return Scored(self.metrics, names, str(self.result.folder / METRICS_FILE))
@@ -83,8 +83,8 @@ def make(flags: ReportFlags) -> None:
         InputError: naming folder, file or flag.
     """
     from vo.atomic import write_atomically
-    from vo.tools.depth_samples import replayed_samples
-    from vo.tools.finished_run import read_run
+    from vo.tools.running.finished import read_run
+    from vo.tools.running.samples import replayed_samples
 
     out = flags.out or flags.run / REPORT_FILE
     demand_new(out)
@@ -114,7 +114,7 @@ def reported(run: FinishedRun, samples: Sequence[Sample] = (), label: str = "") 
     Raises:
         InputError: see `FinishedRun.result`.
     """
-    from vo.tools.run_result import metrics
+    from vo.tools.running.result import metrics
 
     result = run.result()
     return Reported(result, run.metrics or metrics(result), run.truth, list(samples), label)
@@ -126,8 +126,8 @@ def run_page(run: Reported) -> str:
     Raises:
         InputError: when its settings cannot be read.
     """
-    from vo.tools.report_charts import Charts, Shown
-    from vo.tools.report_page import page, text
+    from vo.tools.reporting.charts import Charts, Shown
+    from vo.tools.reporting.page import page, text
 
     result, rows = run.result, run.result.drive.rows
     charts = Charts([Shown("", result)], run.truth).content()
@@ -153,8 +153,8 @@ def comparison_page(groups: list[list[Reported]]) -> str:
     Raises:
         InputError: when settings cannot be read.
     """
-    from vo.tools.report_charts import Charts, Shown
-    from vo.tools.report_page import page, text
+    from vo.tools.reporting.charts import Charts, Shown
+    from vo.tools.reporting.page import page, text
 
     runs = [run for group in groups for run in group]
     contents = [
@@ -190,8 +190,8 @@ _HINTS = (
 
 def _lead(run: Reported) -> str:
     """One line that says what was run on what."""
-    from vo.tools.finished_run import read_facts
-    from vo.tools.report_page import text
+    from vo.tools.reporting.page import text
+    from vo.tools.running.finished import read_facts
 
     result, facts = run.result, read_facts(run.result.folder)
     rows = result.drive.rows
@@ -207,8 +207,8 @@ def _lead(run: Reported) -> str:
 
 def _notices(runs: list[Reported]) -> str:
     """What went wrong, where it cannot be missed."""
-    from vo.tools.report_page import text
-    from vo.tools.run_result import remarks
+    from vo.tools.reporting.page import text
+    from vo.tools.running.result import remarks
 
     said = [
         f"{run.label}: {remark}" if run.label else remark
@@ -222,7 +222,7 @@ def _notices(runs: list[Reported]) -> str:
 
 def _scores_of_one(run: Reported) -> str:
     """Numbers in rows, raw and refined beside each other: it fits a phone."""
-    from vo.tools.report_page import text
+    from vo.tools.reporting.page import text
 
     scored = run.scored()
     kinds = scored.kinds
@@ -246,7 +246,7 @@ def _scores_of_one(run: Reported) -> str:
 
 def _scores_of_all(runs: list[Reported]) -> str:
     """Trajectories in rows, numbers in columns."""
-    from vo.tools.report_page import text
+    from vo.tools.reporting.page import text
 
     scored = [run.scored() for run in runs]
     columns = report_columns(scored)
@@ -267,7 +267,7 @@ def _scores_of_all(runs: list[Reported]) -> str:
 
 
 def _cell(column: Column, scored: Scored, kind: str, attributes: str) -> str:
-    from vo.tools.report_page import text
+    from vo.tools.reporting.page import text
 
     if column.only in ("", kind):
         attributes += f' data-key="{text(column.key.format(kind=kind))}"'
@@ -289,8 +289,8 @@ def _best(column: Column, cells: list[tuple[Scored, str]]) -> set[str]:
 
 def _depth(run: Reported) -> str:
     """Frames all along the drive: image, depth, and true depth where it is known."""
-    from vo.tools.depth_samples import legend, nearest, pictures
-    from vo.tools.report_page import text
+    from vo.tools.reporting.page import text
+    from vo.tools.running.samples import legend, nearest, pictures
 
     if not run.samples:
         return ""
@@ -328,9 +328,9 @@ def _depth(run: Reported) -> str:
 def _settings(run: Reported, css: str = "card") -> str:
     """Command, checkpoint, size and versions, and the whole file of settings."""
     from vo.settings import read_yaml
-    from vo.tools.finished_run import read_facts
-    from vo.tools.report_page import text
-    from vo.tools.run_record import CONFIG_FILE, RunConfig
+    from vo.tools.reporting.page import text
+    from vo.tools.running.finished import read_facts
+    from vo.tools.running.record import CONFIG_FILE, RunConfig
 
     folder = run.result.folder
     used = read_yaml(RunConfig, folder / CONFIG_FILE)

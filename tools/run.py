@@ -15,18 +15,18 @@ import tyro
 from vo.datasets.errors import InputError
 from vo.tools.console import INTERRUPTED, console, print_table
 from vo.tools.console import run as run_command
-from vo.tools.run_flags import RunFlags, asked_names, demand_different, open_drive
-from vo.tools.view_places import Places, demand_new, open_places, read_address
+from vo.tools.running.flags import RunFlags, asked_names, demand_different, open_drive
+from vo.tools.viewing.places import Places, demand_new, open_places, read_address
 
 if TYPE_CHECKING:
     from vo.checkpoint import Checkpoint
     from vo.datasets.frame import Sequence
     from vo.drive import Drive
     from vo.odometry import Odometry
-    from vo.tools.depth_samples import DepthSamples
-    from vo.tools.run_record import Record
-    from vo.tools.run_result import Result
-    from vo.tools.view_worker import Viewer
+    from vo.tools.running.record import Record
+    from vo.tools.running.result import Result
+    from vo.tools.running.samples import DepthSamples
+    from vo.tools.viewing.worker import Viewer
     from vo.trajectory import Trajectory
 
 
@@ -52,7 +52,7 @@ def run_drives(flags: RunFlags) -> list[Result]:
     """
     from vo.checkpoint import load_checkpoint
     from vo.odometry import Odometry
-    from vo.tools.run_record import demand_free
+    from vo.tools.running.record import demand_free
 
     if flags.out is not None:
         demand_free(flags.out)
@@ -121,8 +121,8 @@ def _run_drive(
     places: Places,
 ) -> Result:
     """One sequence: run it, judge it, write and print what came of it."""
-    from vo.tools.depth_samples import DepthSamples
-    from vo.tools.run_record import Record, new_folder, write_settings
+    from vo.tools.running.record import Record, new_folder, write_settings
+    from vo.tools.running.samples import DepthSamples
 
     folder, log = new_folder(out, sequence.name)
     with Record(folder, flags.refine, log) as record, _told_what_is_kept(record, len(sequence)):
@@ -146,7 +146,7 @@ def _viewer(
     if not places:
         yield None
         return
-    from vo.tools.view_worker import viewing
+    from vo.tools.viewing.worker import viewing
 
     def tell(line: str) -> None:
         record.log(line)
@@ -192,7 +192,7 @@ def _judged(
     folder: Path,
     seconds: float,
 ) -> Result:
-    from vo.tools.run_result import judged
+    from vo.tools.running.result import judged
 
     truth, speed = _truth(sequence), len(drive.rows) / seconds
     name, metric = sequence.name, checkpoint.card.metric
@@ -213,8 +213,8 @@ def _finish(
     """Numbers first, then pictures and report, then words."""
     from vo.atomic import write_atomically
     from vo.tools.report import REPORT_FILE, Reported, run_page
-    from vo.tools.run_plots import draw_run
-    from vo.tools.run_result import METRICS_FILE, lines, metrics, metrics_json
+    from vo.tools.running.plots import draw_run
+    from vo.tools.running.result import METRICS_FILE, lines, metrics, metrics_json
 
     write_atomically(result.folder / METRICS_FILE, metrics_json(result))
     pictures = draw_run(result, truth)
@@ -229,7 +229,7 @@ def _finish(
 
 
 def _print_results(results: list[Result]) -> None:
-    from vo.tools.run_result import table
+    from vo.tools.running.result import table
 
     print_table(table(results))
 

@@ -153,10 +153,10 @@ def train(flags: Flags, config: TrainConfig) -> None:
     Raises:
         InputError: when data, checkpoint or folder are not as they should be.
     """
-    from vo.tools.train_card import save_weights
-    from vo.tools.train_leakage import check_leakage, frames_of_test
-    from vo.tools.train_lists import listed_targets
-    from vo.tools.train_log import TrainLog
+    from vo.tools.training.card import save_weights
+    from vo.tools.training.leakage import check_leakage, frames_of_test
+    from vo.tools.training.lists import listed_targets
+    from vo.tools.training.log import TrainLog
     from vo.training.validation import Validation
 
     flags = _checked(flags)
@@ -221,9 +221,9 @@ def _drives(flags: Flags, config: TrainConfig) -> tuple[list[Sequence], list[Seq
     """Sequences to train and to validate on; those of video at the size of the networks."""
     from vo.datasets import list_sequences
     from vo.datasets.sequence import select
-    from vo.tools.train_lists import listed_drives, without_lists
-    from vo.tools.train_metric import annotated_drives
-    from vo.tools.train_snippets import found_snippets, snippet_drives
+    from vo.tools.training.lists import listed_drives, without_lists
+    from vo.tools.training.metric import annotated_drives
+    from vo.tools.training.snippets import found_snippets, snippet_drives
 
     if config.metric.enabled:
         return annotated_drives(flags, config, _warn)

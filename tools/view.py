@@ -12,11 +12,11 @@ import tyro
 from vo.datasets.errors import InputError
 from vo.tools.console import console
 from vo.tools.console import run as run_command
-from vo.tools.view_places import RrdFlag, ServeFlag, open_places
+from vo.tools.viewing.places import RrdFlag, ServeFlag, open_places
 
 if TYPE_CHECKING:
-    from vo.tools.finished_run import FinishedRun
-    from vo.tools.view_places import Places
+    from vo.tools.running.finished import FinishedRun
+    from vo.tools.viewing.places import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def view_run(flags: ViewFlags) -> None:
         InputError: when the folder is no run, when its drive or checkpoint have gone, and when
             there is nowhere to show it.
     """
-    from vo.tools.finished_run import read_run
+    from vo.tools.running.finished import read_run
 
     run = read_run(flags.run)
     window = flags.rrd is None and flags.serve is None
@@ -74,7 +74,7 @@ def view_run(flags: ViewFlags) -> None:
 
 def _replay(run: FinishedRun, places: Places, device: str) -> None:
     from vo.tools.run import demand_device
-    from vo.tools.view_worker import viewing
+    from vo.tools.viewing.worker import viewing
 
     demand_device(device)
     truth = None if run.truth is None else run.truth.rebased().T_w_c

@@ -78,8 +78,9 @@ def test_fitted_weights_are_better_than_those_that_were_there():
 
 
 @pytest.mark.parametrize(
-    ("level", "channels", "flag"), [(1, 3, "--level"), (3, 3, "--level"), (2, 12, "--channels"), (2, 0, "--channels")]
-)  # fmt: skip
+    ("level", "channels", "flag"),
+    [(1, 3, "--level"), (3, 3, "--level"), (2, 12, "--channels"), (2, 0, "--channels")],
+)
 def test_what_cannot_be_pruned_is_refused(level, channels, flag):
     with pytest.raises(InputError) as refused:
         prune_level(decoder(), features(2), level, channels)

@@ -21,7 +21,7 @@ from vo.model import Model, ModelConfig
 from vo.pose_net import PoseConfig
 from vo.refine import RefineConfig
 from vo.tools.run import main, run_drives
-from vo.tools.run_flags import RunFlags
+from vo.tools.running.flags import RunFlags
 
 SIZE = (96, 64)
 FRAMES = 12
@@ -78,7 +78,7 @@ def tiny_run(run_flags, tmp_path_factory) -> Path:
     """A finished run, as the command leaves it but for its plots; to be looked at, not changed."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vo.tools.run_plots.draw_run", lambda result, truth: [])
+        patch.setattr("vo.tools.running.plots.draw_run", lambda result, truth: [])
         run_drives(replace(run_flags, out=folder))
     return folder
 
@@ -115,4 +115,4 @@ def vo_run(tiny_checkpoint, tmp_path, monkeypatch, capsys) -> Command:
 @pytest.fixture
 def no_pictures(monkeypatch) -> None:
     """Pictures take longer than the run."""
-    monkeypatch.setattr("vo.tools.run_plots.draw_run", lambda result, truth: [])
+    monkeypatch.setattr("vo.tools.running.plots.draw_run", lambda result, truth: [])

@@ -13,15 +13,8 @@ import torch
 from vo.depth.feature_net import FeatureLevel
 from vo.refine import FeatureMetricLM, PoseModel, PoseRefiner, RefineConfig, feature_pair
 from vo.tools import benchmark
-from vo.tools.measure import Timing, peak_mb, take_turns
-from vo.tools.refine_baselines import (
-    CompressedModel,
-    PerPointJacobian,
-    StockModel,
-    compressed_refine,
-)
-from vo.tools.refine_basin import Share, basin, draw_basin
-from vo.tools.refine_benchmark import (
+from vo.tools.benchmarks.measure import Timing, peak_mb, take_turns
+from vo.tools.benchmarks.refine import (
     against_depth_net,
     iterations,
     learn,
@@ -30,8 +23,15 @@ from vo.tools.refine_benchmark import (
     training,
     training_steps,
 )
-from vo.tools.refine_input import canyon_input, drawn_motion, pose_errors
-from vo.tools.refine_rows import Plan, Report
+from vo.tools.benchmarks.refine_baselines import (
+    CompressedModel,
+    PerPointJacobian,
+    StockModel,
+    compressed_refine,
+)
+from vo.tools.benchmarks.refine_basin import Share, basin, draw_basin
+from vo.tools.benchmarks.refine_input import canyon_input, drawn_motion, pose_errors
+from vo.tools.benchmarks.refine_rows import Plan, Report
 
 SMALL = (64, 128)
 TINY_PLAN = Plan(

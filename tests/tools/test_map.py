@@ -16,11 +16,11 @@ import open3d as o3d
 import pytest
 
 from vo.datasets.camera import Camera
-from vo.tools import finished_run
 from vo.tools.map import main
+from vo.tools.mapping.scale_view import disagreement
 from vo.tools.run import run_drives
-from vo.tools.run_flags import RunFlags
-from vo.tools.scale_view import disagreement
+from vo.tools.running import finished as finished_run
+from vo.tools.running.flags import RunFlags
 
 SMALL = ("--voxel", "0.4", "--max-depth", "15", "--edge", "0", "--views", "1")
 COLMAP = {f"colmap/sparse/0/{name}.txt" for name in ("cameras", "images", "points3D")}
@@ -38,7 +38,7 @@ def tiny_run(tiny_checkpoint, tiny_street, tmp_path_factory) -> Callable[[bool],
                 seq=("09",), ckpt=str(tiny_checkpoint), data=tiny_street, refine=refine, out=out
             )
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("vo.tools.run_plots.draw_run", lambda result, truth: [])
+                patch.setattr("vo.tools.running.plots.draw_run", lambda result, truth: [])
                 run_drives(flags)
             found[refine] = out
         return found[refine]
@@ -64,7 +64,7 @@ def vo_map(monkeypatch, capsys) -> Callable[..., tuple[object, str, str]]:
 @pytest.fixture
 def no_picture(monkeypatch) -> None:
     """The picture takes longer than the map."""
-    monkeypatch.setattr("vo.tools.map_pictures.draw_map", lambda *arguments: None)
+    monkeypatch.setattr("vo.tools.mapping.pictures.draw_map", lambda *arguments: None)
 
 
 def files(folder: Path) -> set[str]:
@@ -185,7 +185,7 @@ def test_an_interrupt_leaves_nothing(vo_map, tiny_run, tmp_path, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vo.tools.map_building.Maps.finish", stop)
+    monkeypatch.setattr("vo.tools.mapping.building.Maps.finish", stop)
     status, _, err = vo_map(tiny_run(True), "--out", tmp_path / "map", *SMALL)
     assert status == 130
     assert "interrupted" in err
@@ -195,7 +195,7 @@ def test_an_interrupt_leaves_nothing(vo_map, tiny_run, tmp_path, monkeypatch):
 def test_overlay(vo_map, tiny_run, tmp_path, monkeypatch):
     run, out = tiny_run(True), tmp_path / "pictures"
     refused(vo_map(run, "--overlay", "0", "--out", out), "12 frames", "needs 21")
-    monkeypatch.setattr("vo.tools.scale_view.STEP", 2)
+    monkeypatch.setattr("vo.tools.mapping.scale_view.STEP", 2)
     refused(vo_map(run, "--overlay", "4", "--out", out), "--overlay", "from 0 to 3")
     status, said, err = vo_map(run, "--overlay", "3", "--out", out, "--edge", "0")
     assert (status, err) == (0, "")

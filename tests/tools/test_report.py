@@ -16,14 +16,14 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from vo.datasets.errors import InputError
 from vo.drive import Drive, Row
-from vo.tools.depth_samples import DepthSamples, depth_colours
-from vo.tools.finished_run import read_run
 from vo.tools.report import Reported, ReportFlags, make, reported, run_page
-from vo.tools.report_charts import Charts, Shown
-from vo.tools.report_page import numbers, page
+from vo.tools.reporting.charts import Charts, Shown
+from vo.tools.reporting.page import numbers, page
 from vo.tools.run import run_drives
-from vo.tools.run_result import Result, judged, metrics
-from vo.tools.score_table import report_columns
+from vo.tools.running.finished import read_run
+from vo.tools.running.result import Result, judged, metrics
+from vo.tools.running.samples import DepthSamples, depth_colours
+from vo.tools.running.score_table import report_columns
 from vo.trajectory import Trajectory
 
 EVIL = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"

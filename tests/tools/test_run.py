@@ -20,7 +20,7 @@ from vo.datasets import open_sequence
 from vo.drive import Row
 from vo.evaluation import evaluate
 from vo.settings import read_yaml
-from vo.tools.run_record import RunConfig
+from vo.tools.running.record import RunConfig
 from vo.trajectory import Trajectory
 
 INTRINSICS = "70,70,47.5,31.5"
@@ -318,7 +318,7 @@ def test_full_disk_is_one_line_and_leaves_whole_lines(vo_run, walk, tmp_path, mo
         left -= done
         return done
 
-    monkeypatch.setattr("vo.tools.run_record.os.write", almost_full)
+    monkeypatch.setattr("vo.tools.running.record.os.write", almost_full)
     done = vo_run("--data", walk, "--intrinsics", INTRINSICS, "--out", "run")
     assert done.status == 2
     assert "the disk is full" in done.err

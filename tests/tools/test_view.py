@@ -14,7 +14,7 @@ import pytest
 from rerun.chunk import RrdReader
 
 from vo.tools.view import main
-from vo.tools.view_places import open_places
+from vo.tools.viewing.places import open_places
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -90,7 +90,7 @@ def test_a_broken_view_does_not_stop_the_run(vo_run, tiny_street, tmp_path, monk
     def broken(self, poses, pictures) -> None:
         raise RuntimeError("File-writer thread shut down prematurely")
 
-    monkeypatch.setattr("vo.tools.viewer.Recording.add", broken)
+    monkeypatch.setattr("vo.tools.viewing.viewer.Recording.add", broken)
     done = vo_run("--data", tiny_street, "--seq", "9", "--out", "run", "--rrd", "live.rrd")
     line = "view: it ended before the run did: File-writer thread shut down prematurely"
     assert (done.status, done.err) == (0, f"warning: {line}\n")

@@ -9,7 +9,7 @@ from feature_scene import disturbed, errors, make_scene
 
 from vo.refine import Adaptive, FeatureMetricLM, PoseModel, feature_pair
 from vo.refine.optimizer import accepts, damped_step
-from vo.tools.refine_baselines import CompressedModel
+from vo.tools.benchmarks.refine_baselines import CompressedModel
 
 
 def pair_of(scene, source_confidence=False, level=2):

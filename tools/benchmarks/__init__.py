@@ -1,0 +1,1 @@
+"""Measurements of ``python -m vo.tools.benchmark``: each against an honest baseline."""

@@ -1,0 +1,1 @@
+"""Maps of a finished run: fusion, comparison with the truth, files for other programs, pictures."""

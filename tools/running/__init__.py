@@ -1,0 +1,1 @@
+"""What ``vo-run`` is made of: flags, the folder of a run, numbers and pictures; and reading it."""

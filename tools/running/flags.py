@@ -1,0 +1,131 @@
+"""What ``vo-run`` can be told. Loads nothing heavy, so that --help is quick."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from vo.datasets.errors import InputError
+from vo.precision import Precision
+from vo.protocol import Alignment
+from vo.tools.viewing.places import RrdFlag, ServeFlag
+
+if TYPE_CHECKING:
+    from vo.datasets.frame import Sequence
+
+ALL = "all"
+Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFlags:
+    """Run the odometry over drives: a frame in, a pose out.
+
+    Writes the trajectories, before (raw) and after refinement (refined), their errors, the scale
+    of every pair of frames, plots and a report, into a new folder for each sequence.
+
+    Example: vo-run --seq 09 --ckpt street.safetensors
+
+    Attributes:
+        seq: sequences to run; `all` for all; not needed where there is only one.
+        ckpt: checkpoint file, or the name of one that is installed.
+        data: folder or video in any layout that vo-data knows; the street when not given, which is
+            rendered at the checkpoint's size where it is missing.
+        device: cpu, cuda, cuda:1, mps, ...
+        size: width and height that images are resized to; the checkpoint's when not given.
+        precision: of the networks: fp32, bf16, or auto, which is bf16 where the device computes it
+            natively.
+        refine: with --no-refine the poses of the pose network alone.
+        out: folder to write to, DIR/SEQ with several sequences; runs/SEQ-1, -2, ... when not given.
+        intrinsics: fx,fy,cx,cy[,width,height] or a camera file, for data that have none.
+        camera: image_0 to image_3 of KITTI Odometry, image_00 to image_03 of KITTI raw.
+        start: first frame, from 0.
+        end: frame after the last one.
+        stride: step between frames.
+        fps: images a second of a folder of images without times.txt.
+        align: what is adjusted before errors are measured, as in vo-eval.
+        view: watch the run in a window of Rerun.
+        rrd: record the view in a file for `rerun FILE`, which does not exist yet; one sequence.
+        serve: watch the run as a page, at 127.0.0.1:9090 (and its data at the next port), which
+            stays after the run until Ctrl-C. 0.0.0.0:9090 lets other machines see it.
+    """
+
+    seq: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]")] = ()
+    ckpt: Annotated[str, tyro.conf.arg(metavar="FILE")] = "street.safetensors"
+    data: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    device: str = "cpu"
+    size: tuple[int, int] | None = None
+    precision: Precision = "fp32"
+    refine: bool = True
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    intrinsics: str | None = None
+    camera: Name = None
+    start: int = 0
+    end: int | None = None
+    stride: int = 1
+    fps: float | None = None
+    align: Alignment = "sim3"
+    view: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    rrd: RrdFlag = None
+    serve: ServeFlag = None
+
+
+def asked_names(flags: RunFlags) -> list[str | None]:
+    """The sequences to open, in order; None stands for the only one of ``flags.data``.
+
+    Raises:
+        InputError: when none is named of the street, when one is named twice, and when there are
+            no data.
+    """
+    from vo.datasets import list_sequences
+
+    if flags.seq == (ALL,):
+        return list(list_sequences(flags.data))
+    if flags.data is not None:
+        return list(flags.seq) or [None]
+    names = [f"{int(name):02d}" if name.isdecimal() else name for name in flags.seq]
+    if not names:
+        raise InputError("--seq", "is missing", "name sequences of the street: 00 to 10, or all")
+    return list(names)
+
+
+def open_drive(flags: RunFlags, name: str | None, size: tuple[int, int]) -> Sequence:
+    """Open a sequence; the street is first drawn, at the size that the networks see.
+
+    Raises:
+        InputError: naming file or flag, when it cannot be opened.
+    """
+    from vo.datasets import open_sequence
+    from vo.datasets.street import street_root
+    from vo.tools.data import street_progress
+
+    if flags.data is None:
+        with street_progress() as progress:
+            street_root(name, *size, progress=progress)
+    return open_sequence(
+        flags.data,
+        name,
+        # Other images keep their size, and true depth its pixels: the odometry resizes for itself.
+        size=size if flags.data is None else None,
+        intrinsics=flags.intrinsics,
+        camera=flags.camera,
+        stride=flags.stride,
+        start=flags.start,
+        end=flags.end,
+        fps=flags.fps,
+    )
+
+
+def demand_different(names: list[str]) -> None:
+    """Refuse the same sequence twice, under whatever name it was asked for.
+
+    Raises:
+        InputError: naming it.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError("--seq", f"{twice[0]} is given twice", "name each sequence once")

@@ -1,0 +1,1 @@
+"""Scores of depth and of scale for ``vo-eval``: tables, files, pictures, published rows."""

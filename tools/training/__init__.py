@@ -1,0 +1,1 @@
+"""What ``vo-train`` is made of besides the loop: logs, cards, lists, leakage, metric depth."""
