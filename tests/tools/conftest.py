@@ -6,11 +6,12 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from commands import Call, Command, Done
 
 from vo.checkpoint import Card, save_checkpoint
 from vo.datasets.street import render_street
@@ -35,16 +36,6 @@ TINY = ModelConfig(
     features=FeatureConfig(source="grey", levels=2),
     refine=RefineConfig(iterations=(3, 3), num_points=500),
 )
-
-
-@dataclass(frozen=True)
-class Done:
-    status: object
-    out: str
-    err: str
-
-
-Command = Callable[..., Done]
 
 
 @pytest.fixture(scope="session")
@@ -92,22 +83,30 @@ def walk(tiny_street, tmp_path) -> Path:
 
 
 @pytest.fixture
-def vo_run(tiny_checkpoint, tmp_path, monkeypatch, capsys) -> Command:
-    """Run the command in this process and in an empty folder, with the tiny checkpoint."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("VO_CACHE", str(tmp_path / "cache"))
+def call(monkeypatch, capsys) -> Call:
+    """Run a command in this process."""
     before = signal.getsignal(signal.SIGTERM)
 
-    def command(*arguments: str | Path) -> Done:
-        words = [str(argument) for argument in arguments]
-        if "--ckpt" not in words:
-            words += ["--ckpt", str(tiny_checkpoint)]
-        monkeypatch.setattr(sys, "argv", ["vo-run", *words])
+    def command(main: Callable[[], None], *words: object) -> Done:
+        capsys.readouterr()  # what was said before
+        monkeypatch.setattr(sys, "argv", [str(word) for word in words])
         with pytest.raises(SystemExit) as end:
             main()
         signal.signal(signal.SIGTERM, before)
-        out, err = capsys.readouterr()
-        return Done(end.value.code, out, err)
+        return Done(end.value.code, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def vo_run(call, tiny_checkpoint, tmp_path, monkeypatch) -> Command:
+    """Run the command in an empty folder, with the tiny checkpoint where none is named."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VO_CACHE", str(tmp_path / "cache"))
+
+    def command(*words: object) -> Done:
+        own = () if "--ckpt" in words else ("--ckpt", tiny_checkpoint)
+        return call(main, "vo-run", *words, *own)
 
     return command
 

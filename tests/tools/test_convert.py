@@ -8,12 +8,11 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
+from commands import Command, Done
 from published_weights import save_folder, small_config, small_model
 
 from vo.checkpoint import Card, load_checkpoint, read_card, save_checkpoint
@@ -26,28 +25,9 @@ from vo.settings import to_plain
 from vo.tools.convert import main
 
 
-@dataclass(frozen=True)
-class Done:
-    status: object
-    out: str
-    err: str
-
-
-Convert = Callable[..., Done]
-
-
 @pytest.fixture
-def convert(monkeypatch, capsys) -> Convert:
-    """Run the command in this process."""
-
-    def command(*arguments: str | Path) -> Done:
-        monkeypatch.setattr(sys, "argv", ["vo-convert", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return Done(end.value.code, out, err)
-
-    return command
+def convert(call) -> Command:
+    return lambda *words: call(main, "vo-convert", *words)
 
 
 @pytest.fixture(scope="module")

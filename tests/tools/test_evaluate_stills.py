@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import Command
 from still_collections import (
     write_cityscapes,
     write_depth_arrays,
@@ -28,29 +27,10 @@ from vo.tools.evaluate import main
 FRAMES = {"berlin_000000_000019": 20, "mainz_000003_010924": 50}
 
 
-@dataclass(frozen=True)
-class Done:
-    status: object
-    out: str
-    err: str
-
-
-Command = Callable[..., Done]
-
-
 @pytest.fixture
-def vo_eval(tiny_checkpoint, monkeypatch, capsys) -> Command:
-    """Run ``vo-eval depth`` in this process, with the tiny checkpoint."""
-
-    def command(*arguments: str | Path) -> Done:
-        words = ["vo-eval", "depth", *map(str, arguments), "--ckpt", str(tiny_checkpoint)]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return Done(end.value.code, out, err)
-
-    return command
+def vo_eval(call, tiny_checkpoint) -> Command:
+    """Run ``vo-eval depth`` with the tiny checkpoint."""
+    return lambda *words: call(main, "vo-eval", "depth", *words, "--ckpt", tiny_checkpoint)
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from commands import Call, Command, Done
 from kitti_raw_drive import write_drive
 
 from vo.checkpoint import load_checkpoint, save_checkpoint
@@ -17,19 +17,14 @@ from vo.datasets.split_list import read_split_list, split_hash
 from vo.tools import data, evaluate
 
 A, B = "2011_09_26_drive_0052_sync", "2011_09_30_drive_0033_sync"
-Command = Callable[..., tuple[object, str, str]]
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Command:
-    """Run vo-data leakage, or another main, in this process: status, output, errors."""
+def command(call: Call) -> Command:
+    """Run vo-data leakage, or another main."""
 
-    def run(*arguments: str | Path, main: Callable[[], None] = data.main) -> tuple:
-        words = ["leakage"] if main is data.main else []
-        monkeypatch.setattr(sys, "argv", ["vo", *words, *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code, *capsys.readouterr())
+    def run(*words: object, main: Callable[[], None] = data.main) -> Done:
+        return call(main, "vo", *(["leakage"] if main is data.main else []), *words)
 
     return run
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 import open3d as o3d
 import pytest
+from commands import Command
 
 from vo.datasets.camera import Camera
 from vo.tools.map import main
@@ -47,18 +47,8 @@ def tiny_run(tiny_checkpoint, tiny_street, tmp_path_factory) -> Callable[[bool],
 
 
 @pytest.fixture
-def vo_map(monkeypatch, capsys) -> Callable[..., tuple[object, str, str]]:
-    before = signal.getsignal(signal.SIGTERM)
-
-    def command(*arguments: str | Path) -> tuple[object, str, str]:
-        capsys.readouterr()  # what was said before
-        monkeypatch.setattr(sys, "argv", ["vo-map", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        signal.signal(signal.SIGTERM, before)
-        return end.value.code, *capsys.readouterr()
-
-    return command
+def vo_map(call) -> Command:
+    return lambda *words: call(main, "vo-map", *words)
 
 
 @pytest.fixture

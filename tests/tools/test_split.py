@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -17,14 +16,8 @@ DRIVE = EIGEN_TRAINING[0]
 
 
 @pytest.fixture
-def vo_split(monkeypatch, capsys):
-    def run(*arguments: str | Path) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["vo-data", "split", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            data.main()
-        return (end.value.code, *capsys.readouterr())
-
-    return run
+def vo_split(call):
+    return lambda *words: call(data.main, "vo-data", "split", *words)
 
 
 def test_names_are_those_of_the_library() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,17 +19,8 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture
-def vo_view(monkeypatch, capsys):
-    before = signal.getsignal(signal.SIGTERM)
-
-    def command(*arguments: str | Path) -> tuple[object, str, str]:
-        monkeypatch.setattr(sys, "argv", ["vo-view", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        signal.signal(signal.SIGTERM, before)
-        return (end.value.code, *capsys.readouterr())
-
-    return command
+def vo_view(call):
+    return lambda *words: call(main, "vo-view", *words)
 
 
 def entities(path: Path) -> dict[str, int]:

@@ -7,7 +7,6 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import onnx
 import pypose as pp
 import pytest
 import torch
+from commands import Command, Done
 from published_weights import small_model
 
 from vo.checkpoint import Card, load_checkpoint, save_checkpoint
@@ -49,30 +49,11 @@ print(extra["metadata.json"])
 """
 
 
-@dataclass(frozen=True)
-class Done:
-    status: object
-    out: str
-    err: str
-
-
-Convert = Callable[..., Done]
-
-
 @pytest.fixture
-def convert(monkeypatch, capsys) -> Convert:
-    """Run the command in this process."""
+def convert(call, monkeypatch) -> Command:
     # What PyTorch logs of its tracing takes pytest longer than the tracing takes.
     monkeypatch.setattr(logging.getLogger("torch.__trace"), "propagate", False)
-
-    def command(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["vo-convert", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return Done(end.value.code, out, err)
-
-    return command
+    return lambda *words: call(main, "vo-convert", *words)
 
 
 def assert_refused(done: Done, message: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,17 +27,10 @@ def runs(tiny_run, run_flags, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def compare(runs, tmp_path, monkeypatch, capsys):
-    """Run the command in the folder of the runs; its status, output and error."""
-
-    def command(*arguments: str | Path) -> tuple[object, str, str]:
-        monkeypatch.chdir(runs)
-        monkeypatch.setattr(sys, "argv", ["vo-eval", "compare", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return end.value.code, *capsys.readouterr()
-
-    return command
+def compare(call, runs, monkeypatch):
+    """Run the command in the folder of the runs."""
+    monkeypatch.chdir(runs)
+    return lambda *words: call(main, "vo-eval", "compare", *words)
 
 
 def groups(file: Path) -> list[dict]:

@@ -6,13 +6,12 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from commands import Command, Done
 from kitti_raw_drive import write_drive
 
 from vo.datasets.split_list import ListedFrame, split_hash
@@ -22,30 +21,14 @@ NAME = "2011_09_26_drive_0052_sync"
 KEYS = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "a1", "a2", "a3")
 
 
-@dataclass(frozen=True)
-class Done:
-    status: object
-    out: str
-    err: str
-
-
-Command = Callable[..., Done]
-
-
 @pytest.fixture
-def vo_eval(tiny_checkpoint, monkeypatch, tmp_path, capsys) -> Command:
-    """Run ``vo-eval depth`` in this process, with the tiny checkpoint."""
+def vo_eval(call, tiny_checkpoint, monkeypatch, tmp_path) -> Command:
+    """Run ``vo-eval depth`` with the tiny checkpoint where none is named."""
     monkeypatch.setenv("VO_CACHE", str(tmp_path / "cache"))
 
-    def command(*arguments: str | Path) -> Done:
-        words = ["vo-eval", "depth", *map(str, arguments)]
-        if "--ckpt" not in words:
-            words += ["--ckpt", str(tiny_checkpoint)]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as end:
-            main()
-        out, err = capsys.readouterr()
-        return Done(end.value.code, out, err)
+    def command(*words: object) -> Done:
+        own = () if "--ckpt" in words else ("--ckpt", tiny_checkpoint)
+        return call(main, "vo-eval", "depth", *words, *own)
 
     return command
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -30,15 +29,8 @@ ROWS = [
 
 
 @pytest.fixture
-def vo_eval(tiny_checkpoint, monkeypatch, capsys):
-    def command(*arguments: str | Path) -> tuple[object, str, str]:
-        words = ["vo-eval", "depth", *map(str, arguments), "--ckpt", str(tiny_checkpoint)]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code, *capsys.readouterr())
-
-    return command
+def vo_eval(call, tiny_checkpoint):
+    return lambda *words: call(main, "vo-eval", "depth", *words, "--ckpt", tiny_checkpoint)
 
 
 def test_every_row_says_where_it_is_from_and_holds_sensible_numbers() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,8 @@ from vo.tools.evaluate import main
 
 
 @pytest.fixture
-def vo_scale(tiny_checkpoint, monkeypatch, capsys):
-    def command(*arguments: str | Path) -> tuple[object, str, str]:
-        words = ["vo-eval", "scale", *map(str, arguments), "--ckpt", str(tiny_checkpoint)]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as end:
-            main()
-        return (end.value.code, *capsys.readouterr())
-
-    return command
+def vo_scale(call, tiny_checkpoint):
+    return lambda *words: call(main, "vo-eval", "scale", *words, "--ckpt", tiny_checkpoint)
 
 
 def test_depth_and_poses_of_drives_with_both(vo_scale, tiny_street: Path, tmp_path: Path) -> None:
