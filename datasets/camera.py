@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vo.datasets.errors import InputError
+from vo.datasets.optional import is_there
 
 Array = npt.NDArray[Any]
 
@@ -192,7 +193,7 @@ def find_camera(
             return Camera.from_yaml(intrinsics).fitted(*size, where=intrinsics)
         return Camera.from_text(intrinsics, size).fitted(*size, where="--intrinsics")
     for path in files:
-        if path.is_file():
+        if is_there(path):
             return Camera.from_yaml(path).fitted(*size, where=path)
     names = " or ".join(str(path) for path in files)
     remedy = (

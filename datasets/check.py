@@ -23,6 +23,7 @@ from vo.datasets.check_stills import check_stills
 from vo.datasets.errors import InputError
 from vo.datasets.images import DepthFormat, list_images, read_depth, read_image, read_mask
 from vo.datasets.layout import SNIPPETS, Found, Kind, recognise
+from vo.datasets.optional import is_there
 from vo.datasets.poses import read_kitti_poses, read_tum_poses
 from vo.datasets.recording import missing_numbers
 from vo.datasets.text import check_increasing, read_times
@@ -166,7 +167,7 @@ def _check_kitti_counts(report: Report, place: Path, numbers: Array) -> None:
         if count > last + 1:
             report.warn(times, f"has {count} times, the images end at frame {last}")
     poses = kitti_odometry.poses_file(place)
-    if poses.is_file():
+    if is_there(poses):
         with report.collect():
             kitti_odometry.read_frame_poses(poses, numbers)
             count = len(read_kitti_poses(poses).T_w_c)
@@ -227,12 +228,12 @@ def _check_tum(report: Report, place: Path) -> None:
     with report.collect():
         if size is not None:
             tum.find_tum_camera(place, None, size)
-    if (place / "depth.txt").is_file():
+    if is_there(place / "depth.txt"):
         with report.collect():
             depth = tum.read_index(place / "depth.txt")
             _check_index(report, depth, _depth_reader(tum.DEPTH_FORMAT), size)
     truth = place / "groundtruth.txt"
-    if truth.is_file():
+    if is_there(truth):
         with report.collect():
             poses = read_tum_poses(truth)
             without = int((tum.nearest(poses.timestamps, rgb.timestamps) < 0).sum())

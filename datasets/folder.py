@@ -17,6 +17,7 @@ import numpy as np
 from vo.datasets.camera import Array, find_camera
 from vo.datasets.errors import InputError
 from vo.datasets.images import is_image, list_images
+from vo.datasets.optional import is_there
 from vo.datasets.poses import read_kitti_poses
 from vo.datasets.recording import Recording, image_size
 from vo.datasets.text import check_increasing, read_times
@@ -74,7 +75,7 @@ def read_folder_times(folder: Path, count: int, fps: float | None) -> Array:
         InputError: when ``times.txt`` is damaged, of another length, or contradicted by ``fps``.
     """
     path = folder / "times.txt"
-    if not path.is_file():
+    if not is_there(path):
         rate = RATE_HZ if fps is None else fps
         if not 0 < rate < 1e6:
             raise InputError("--fps", f"is {rate}", "give the images a second, for example 10")
@@ -92,7 +93,7 @@ def read_folder_times(folder: Path, count: int, fps: float | None) -> Array:
 def read_folder_poses(folder: Path, count: int) -> Array | None:
     """True poses of all images, (count, 4, 4), or None; InputError when they are damaged."""
     path = folder / "poses.txt"
-    if not path.is_file():
+    if not is_there(path):
         return None
     poses = read_kitti_poses(path)
     if poses.frames is not None or len(poses.T_w_c) != count:

@@ -22,6 +22,7 @@ import numpy as np
 from vo.datasets.camera import Array, Camera
 from vo.datasets.errors import InputError
 from vo.datasets.images import DepthFormat, is_image
+from vo.datasets.optional import is_there
 from vo.datasets.poses import read_kitti_poses
 from vo.datasets.recording import Files, Recording, image_size, missing_numbers
 from vo.datasets.text import check_increasing, few, read_lines, read_number, read_times
@@ -125,7 +126,7 @@ def open_kitti_odometry(folder: Path, camera: str | None = None) -> Recording:
         name=folder.name,
         camera=calibration.camera(name, *size),
         timestamps=read_frame_times(folder / "times.txt", images.numbers),
-        T_w_c=read_frame_poses(poses, images.numbers) if poses.is_file() else None,
+        T_w_c=read_frame_poses(poses, images.numbers) if is_there(poses) else None,
         numbers=images.numbers,
         images=images.paths,
         depths=depths,

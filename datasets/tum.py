@@ -21,6 +21,7 @@ import numpy as np
 from vo.datasets.camera import Array, Camera, find_camera
 from vo.datasets.errors import InputError
 from vo.datasets.images import DepthFormat
+from vo.datasets.optional import is_there
 from vo.datasets.poses import read_tum_poses
 from vo.datasets.recording import Files, Recording, image_size
 from vo.datasets.text import check_increasing, few, read_lines, read_number
@@ -92,9 +93,9 @@ def open_tum(folder: Path, intrinsics: str | None = None) -> Recording:
 
 def find_sequences(data: Path) -> dict[str, Path]:
     """The folder itself, or those in it, that hold ``rgb.txt``, by name."""
-    if (data / "rgb.txt").is_file():
+    if is_there(data / "rgb.txt"):
         return {data.name: data}
-    return {p.name: p for p in sorted(data.iterdir()) if (p / "rgb.txt").is_file()}
+    return {p.name: p for p in sorted(data.iterdir()) if is_there(p / "rgb.txt")}
 
 
 def read_index(path: Path) -> Index:
@@ -135,7 +136,7 @@ def find_tum_camera(folder: Path, intrinsics: str | None, size: tuple[int, int])
     """Camera from the flag, ``camera.yaml``, or the published numbers; InputError otherwise."""
     file = folder / "camera.yaml"
     robot = re.search(r"(?:freiburg|fr)([123])(?![0-9])", folder.name.lower())
-    if intrinsics is None and not file.is_file() and robot:
+    if intrinsics is None and not is_there(file) and robot:
         camera = Camera(*_PUBLISHED[robot[1]], width=640, height=480)
         return camera.fitted(*size, where=folder)
     return find_camera(intrinsics, [file], size, folder)
@@ -153,7 +154,7 @@ def nearest(times: Array, wanted: Array) -> Array:
 def _truth(path: Path, timestamps: Array) -> tuple[Array, Array | None]:
     """Rows of rgb.txt to keep, (K,) int64, and their true poses, (K, 4, 4), or None."""
     everything = np.arange(len(timestamps))
-    if not path.is_file():
+    if not is_there(path):
         return everything, None
     poses = read_tum_poses(path)
     index = nearest(poses.timestamps, timestamps)
@@ -168,7 +169,7 @@ def _truth(path: Path, timestamps: Array) -> tuple[Array, Array | None]:
 
 
 def _depths(path: Path, timestamps: Array) -> Files | None:
-    if not path.is_file():
+    if not is_there(path):
         return None
     depth = read_index(path)
     check_increasing(depth.timestamps, path)

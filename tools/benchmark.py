@@ -17,6 +17,7 @@ from vo.datasets.errors import InputError
 from vo.tools.benchmarks.ablation import ablation
 from vo.tools.benchmarks.depth import depth
 from vo.tools.benchmarks.pairs import pairs
+from vo.tools.benchmarks.scenes import scenes
 from vo.tools.console import console, print_table, run
 from vo.tools.tables import new_table, number, ratio_table
 
@@ -34,6 +35,7 @@ app = tyro.extras.SubcommandApp()
 app.command(pairs)
 app.command(ablation)
 app.command(depth)
+app.command(scenes)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,7 @@ def show(demo: Demo) -> None:
     from vo.datasets import open_sequence
     from vo.datasets.street import street_root
     from vo.tools.data import street_progress
+    from vo.tools.report import REPORT_FILE
     from vo.tools.run import run_drives
     from vo.tools.running.flags import RunFlags
     from vo.tools.running.record import COMMAND_FILE, demand_free
@@ -64,8 +66,9 @@ def show(demo: Demo) -> None:
     draw_street(open_sequence(root, demo.seq), picture)
     run_drives(RunFlags(seq=(demo.seq,), ckpt=demo.ckpt, out=folder))
     console.print(
-        f"look at {picture}: frames and their true depth; {folder / 'trajectories.png'}: the drive "
-        f"from above; {folder / 'scale.png'}: whether poses and depth keep one scale",
+        f"look at {picture}: frames and their true depth; {folder / REPORT_FILE}, in a browser: the "
+        f"drive from above, its errors, and whether poses and depth keep one scale; and all of it "
+        f"in three dimensions: {Path(sys.executable).parent / 'vo-view'} {folder}",
         soft_wrap=True,
         markup=False,
     )

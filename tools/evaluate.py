@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -115,7 +116,7 @@ def _names(paths: tuple[Path, ...]) -> dict[str, Path]:
     """A short name for each file: its stem, with as many folders as make it unique."""
     if not paths:
         raise InputError("--est", "names no file", "give one trajectory or more")
-    twice = [path for path, count in Counter(p.resolve() for p in paths).items() if count > 1]
+    twice = [path for path, count in Counter(map(os.path.realpath, paths)).items() if count > 1]
     if twice:
         raise InputError("--est", f"{twice[0]} is given twice", "name each file once")
     shortenings = (
@@ -127,7 +128,7 @@ def _names(paths: tuple[Path, ...]) -> dict[str, Path]:
         names = [shorten(path) for path in paths]
         if len(set(names)) == len(names):
             return dict(zip(names, paths, strict=True))
-    return {str(path.resolve()): path for path in paths}
+    return {os.path.realpath(path): path for path in paths}
 
 
 def _print(scores: dict[str, Scores]) -> None:

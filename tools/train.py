@@ -114,7 +114,7 @@ def parse(arguments: list[str]) -> tuple[Flags, TrainConfig]:
         problem = f"goes on with the settings of the run, but {rest[0]} was given"
         raise InputError("--resume", problem, "leave it out, or start anew in another folder")
     if flags.resume:
-        return flags, read_yaml(TrainConfig, flags.out / CONFIG_FILE)
+        return flags, read_yaml(TrainConfig, flags.out / CONFIG_FILE, whole=True)
     about = f"Settings of the preset {flags.preset}, beside the flags that vo-train --help shows."
     config = tyro.cli(
         TrainConfig,
@@ -197,7 +197,7 @@ def _checked(flags: Flags) -> Flags:
         if not (flags.out / STATE_FILE).exists():
             raise InputError(flags.out, "holds no saved state", "leave --resume out")
         return replace(
-            read_yaml(Flags, flags.out / FLAGS_FILE),
+            read_yaml(Flags, flags.out / FLAGS_FILE, whole=True),
             out=flags.out,
             resume=True,
             device=flags.device,

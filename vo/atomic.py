@@ -56,7 +56,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises:
         OSError: when it cannot be written to, or holds something by then.
     """
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))
     part = folder.with_name(f".{folder.name[:100]}.{secrets.token_hex(4)}.part")
     try:
         part.mkdir()

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pypose as pp
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vo.checkpoint import Card, load_checkpoint
@@ -31,6 +32,11 @@ from vo.precision import Precision, use_bf16
 from vo.refine import PoseRefiner, Reason, RefineConfig, Refinement
 
 UNRELATED = 0.8  # of the cost of unrelated features: an alignment that is no better is none
+BLOCK_PX = 8
+DETAIL = 0.004  # a grey level of 255, in the mean of a block: no noise, no vignette has as much
+DETAILED = 0.05  # share of blocks with detail: below it there is nothing to see
+FLAT = 2.5 / 255  # spread of each colour in a block: no camera sees less, but a white sky
+MISSING = 0.9  # share of half an image that is flat: it is not there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,8 +58,8 @@ class Estimate:
         tracked: False where the motion could not be refined: it is the one before it, or, with none
             before it, that of the pose network.
         reason: why it is not tracked, or an empty string.
-        energy_before: mean robust feature cost at the first guess; NaN for the first frame and
-            without refinement, as the following two.
+        energy_before: mean robust feature cost at the first guess; NaN for the first frame, where
+            there is nothing to see, and without refinement, as the following two.
         energy: the same after refinement.
         valid_share: share of points that were compared.
         iterations: of the refinement, both directions together.
@@ -96,6 +102,7 @@ class _Seen:
     features: tuple[FeatureLevel, ...]
     K: Tensor
     time_s: float
+    blind: str  # why nothing can be tracked in it, or empty
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -223,7 +230,8 @@ class Odometry:
             depth = self.model.depth_net(x)
             features = () if self.refiner is None else self.model.features(x, depth)
         K = torch.from_numpy(camera.K).float()[None].to(self.device)
-        return _Seen(x, depth.depth, features, K, time_s), camera
+        blind = "" if self.refiner is None else _blind(x)
+        return _Seen(x, depth.depth, features, K, time_s, blind), camera
 
     def _pose_net(self, last: _Seen, now: _Seen) -> pp.LieTensor:
         """T_last_now by the pose network, (7,)."""
@@ -239,10 +247,13 @@ class Odometry:
         itself where nothing helps."""
         if self.refiner is None:
             return _Motion(T_raw, tracked=True)
-        motion = self._refine(last, now, T_raw)
+        blind = now.blind or last.blind
+        motion = _Motion(T_raw, False, blind) if blind else self._refine(last, now, T_raw)
         if motion.tracked or self._motion is None:
             return motion
         T_before = _scaled(self._motion.T, self._time_ratio(last, now))
+        if blind:
+            return _Motion(T_before, False, blind)
         again = self._refine(last, now, T_before)
         if again.tracked:
             return again
@@ -333,6 +344,25 @@ def _parts(
         wanted = f"({camera.height}, {camera.width}, 3) uint8"
         raise ValueError(f"image must be {wanted} as its camera, got {image.shape} {image.dtype}")
     return image, camera, float(time_s)
+
+
+def _blind(image: Tensor) -> str:
+    """Why nothing can be tracked in an image (1, 3, H, W), or an empty string.
+
+    Learned features of two blank images match; and what a half that is missing has for depth and
+    features pulls the motion to a halt. The upper half may be a white sky.
+    """
+    blocks = F.avg_pool2d(image.mean(1, keepdim=True), BLOCK_PX)
+    detail = (blocks[..., 1:-1, 1:-1] - F.avg_pool2d(blocks, 3, stride=1)).abs() > DETAIL
+    if detail.float().mean().item() < DETAILED:
+        return "no texture"
+    spread = F.max_pool2d(image, BLOCK_PX) + F.max_pool2d(-image, BLOCK_PX)
+    flat = (spread.amax(1)[0] < FLAT).float()
+    h, w = flat.shape
+    for half in (flat[h // 2 :], flat[:, : w // 2], flat[:, w // 2 :]):
+        if half.mean().item() > MISSING:
+            return "half of the image is missing"
+    return ""
 
 
 def _middle(a: pp.LieTensor, b: pp.LieTensor) -> pp.LieTensor:

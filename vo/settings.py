@@ -81,11 +81,18 @@ def write_yaml(config: DataclassInstance, path: str | Path) -> None:
     write_atomically(path, text)
 
 
-def read_yaml(cls: type[Config], path: str | Path) -> Config:
+def read_yaml(cls: type[Config], path: str | Path, whole: bool = False) -> Config:
     """Read a configuration from YAML.
 
+    Args:
+        cls: of the configuration.
+        path: file to read.
+        whole: demand every field, as `write_yaml` writes them: none is to take its default because
+            a line was lost.
+
     Raises:
-        InputError: when there is no such file, when it is no YAML, and see `from_plain`.
+        InputError: when there is no such file, when it is no YAML, when a demanded field is
+            missing, and see `from_plain`.
     """
     import yaml
 
@@ -108,7 +115,26 @@ def read_yaml(cls: type[Config], path: str | Path) -> Config:
         AttributeError,
     ) as error:
         raise InputError(path, "is no YAML", "write `name: value`, one a line") from error
-    return from_plain(cls, {} if values is None else values, path)
+    config = from_plain(cls, {} if values is None else values, path)
+    if whole and (missing := _missing(to_plain(config), values or {})):
+        name, default = missing
+        raise InputError(path, f"{name} is missing", f"write it, if need be its default: {default}")
+    return config
+
+
+def _missing(
+    plain: dict[str, Any], values: dict[str, Any], key: str = ""
+) -> tuple[str, Any] | None:
+    """The first entry of ``plain`` that ``values`` lacks, by its full name, and what it is."""
+    for name, value in plain.items():
+        full = _joined(key, name)
+        if name not in values:
+            return full, value
+        inner = values[name]
+        nested = isinstance(value, dict) and isinstance(inner, dict)
+        if nested and (found := _missing(value, inner, full)):
+            return found
+    return None
 
 
 def _plain(value: Any, key: str) -> Any:

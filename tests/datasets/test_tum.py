@@ -78,6 +78,20 @@ def test_without_truth_and_depth_every_image_stays(tum: Callable[..., Path]) -> 
     assert (len(drive), drive.T_w_c, drive[0].depth) == (4, None, None)
 
 
+@pytest.mark.parametrize("name", ["rgb.txt", "depth.txt", "groundtruth.txt", "camera.yaml"])
+@pytest.mark.parametrize("kind", ["folder", "loop"])
+def test_what_is_no_file_is_not_taken_for_absent(tum, name: str, kind: str) -> None:
+    path = tum() / name
+    path.unlink(missing_ok=True)
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path.name)
+    problem = "is a folder" if kind == "folder" else "no such file"
+    with pytest.raises(InputError, match=f"{name}: {problem}"):
+        open_sequence(path.parent)
+
+
 def test_image_without_depth_stays(tum: Callable[..., Path]) -> None:
     folder = tum()
     lines = (folder / "depth.txt").read_text().splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from true_networks import DisturbedPose, Known, TrueDepth, motion, off_by, tiny_model
 
 from vo.datasets import open_sequence
+from vo.datasets.camera import Array
 from vo.datasets.frame import Frame, Sequence
 from vo.datasets.sequence import resize, select
 from vo.datasets.street import render_street
@@ -92,6 +94,53 @@ def test_a_black_frame_is_not_tracked_and_the_odometry_recovers(frames: list[Fra
         assert off_by(estimates[i].T_last_c, motion(frames, i - 1, i))[0] < 0.06
     end = motion(frames, 0, FRAMES - 1)
     assert off_by(estimates[-1].T_w_c, end)[0] < 0.2, "and the pose goes on from where it was"
+
+
+def blocked(image: Array) -> Array:
+    """A hand on the lens: dark, lighter towards the rim, noisy."""
+    rim = np.linspace(-1, 1, image.shape[1])[None, :, None] ** 2
+    noise = np.random.default_rng(0).normal(0, 2, image.shape)
+    return np.clip(15 + 20 * rim + noise, 0, 255).astype(np.uint8)
+
+
+def half_missing(image: Array, side: str, value: int) -> Array:
+    h, w = image.shape[:2]
+    parts = {"upper": np.s_[: h // 2], "lower": np.s_[h // 2 :], "left": np.s_[:, : w // 2]}
+    image = image.copy()
+    image[parts[side]] = value
+    return image
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (np.zeros_like, "no texture"),
+        (lambda image: np.full_like(image, 255), "no texture"),
+        (blocked, "no texture"),
+        (lambda image: half_missing(image, "lower", 128), "half of the image is missing"),
+        (lambda image: half_missing(image, "left", 0), "half of the image is missing"),
+    ],
+    ids=["black", "white", "blocked", "lower", "left"],
+)
+def test_frames_without_a_view_are_bridged(
+    frames: list[Frame], change: Callable[[Array], Array], reason: str
+) -> None:
+    """Three on end, so that two pairs of them match each other perfectly."""
+    blind = list(frames)
+    blind[4:7] = [replace(frame, image=change(frame.image)) for frame in frames[4:7]]
+    odometry = good_odometry(frames)
+    estimates = [odometry.step(frame) for frame in blind]
+    assert [e.index for e in estimates if not e.tracked] == [4, 5, 6, 7]
+    assert {e.reason for e in estimates[4:8]} == {reason}
+    for e in estimates[4:8]:
+        np.testing.assert_allclose(e.T_last_c, estimates[3].T_last_c, atol=1e-9)
+    end = motion(frames, 3, 8)
+    assert off_by(np.linalg.inv(estimates[3].T_w_c) @ estimates[8].T_w_c, end)[0] < 1.0
+
+
+def test_a_white_sky_is_tracked(frames: list[Frame]) -> None:
+    glare = [replace(f, image=half_missing(f.image, "upper", 255)) for f in frames[:4]]
+    assert all(e.tracked for e in run(glare))
 
 
 def test_the_motion_before_goes_on_with_its_velocity(frames: list[Frame]) -> None:

@@ -225,6 +225,17 @@ def test_damaged_files_are_named(tmp_path, content, expected):
     assert str(caught.value).startswith(f"{path}: {expected}")
 
 
+def test_a_whole_file_lacks_no_field(tmp_path):
+    """What a lost line held must not become the default without a word."""
+    path = tmp_path / "config.yaml"
+    write_yaml(FULL, path)
+    assert read_yaml(Outer, path, whole=True) == FULL
+    path.write_text(path.read_text().replace("  count: 7\n", ""))
+    assert read_yaml(Outer, path).inner.count != 7
+    with pytest.raises(InputError, match=r"inner\.count is missing; write it"):
+        read_yaml(Outer, path, whole=True)
+
+
 def test_missing_file_and_folder_are_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.yaml: no such file; give the path"):
         read_yaml(Outer, tmp_path / "none.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,7 +61,7 @@ def demand_different(folders: tuple[Path, ...]) -> list[Path]:
     """
     if not folders:
         raise InputError("RUN", "is missing", "name one folder of vo-run or more")
-    twice = [path for path, count in Counter(p.resolve() for p in folders).items() if count > 1]
+    twice = [path for path, count in Counter(map(os.path.realpath, folders)).items() if count > 1]
     if twice:
         raise InputError(twice[0], "is given twice", "name each run once")
     return list(folders)
