@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import warnings
@@ -41,6 +42,8 @@ def run(command: Callable[[], int | None]) -> NoReturn:
     """
     # PyPose's, at import; it tells a user nothing that could be put right.
     warnings.filterwarnings("ignore", ".torch.jit.script. is deprecated", FutureWarning)
+    if logging.lastResort is not None:  # prints what the library logs
+        logging.lastResort.setFormatter(logging.Formatter("warning: %(message)s"))
     try:
         status = command() or 0
         sys.stdout.flush()

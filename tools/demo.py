@@ -66,7 +66,7 @@ def show(demo: Demo) -> None:
     draw_street(open_sequence(root, demo.seq), picture)
     run_drives(RunFlags(seq=(demo.seq,), ckpt=demo.ckpt, out=folder))
     console.print(
-        f"look at {picture}: frames and their true depth; {folder / REPORT_FILE}, in a browser: the "
+        f"look at {picture}: frames and their true depth; {folder / REPORT_FILE}: the "
         f"drive from above, its errors, and whether poses and depth keep one scale; and all of it "
         f"in three dimensions: {Path(sys.executable).parent / 'vo-view'} {folder}",
         soft_wrap=True,

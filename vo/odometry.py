@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pypose as pp
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vo.checkpoint import Card, load_checkpoint
@@ -30,13 +29,9 @@ from vo.depth.feature_net import FeatureLevel, stack_levels
 from vo.model import Model
 from vo.precision import Precision, use_bf16
 from vo.refine import PoseRefiner, Reason, RefineConfig, Refinement
+from vo.visibility import why_blind
 
 UNRELATED = 0.8  # of the cost of unrelated features: an alignment that is no better is none
-BLOCK_PX = 8
-DETAIL = 0.004  # a grey level of 255, in the mean of a block: no noise, no vignette has as much
-DETAILED = 0.05  # share of blocks with detail: below it there is nothing to see
-FLAT = 2.5 / 255  # spread of each colour in a block: no camera sees less, but a white sky
-MISSING = 0.9  # share of half an image that is flat: it is not there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,7 +225,7 @@ class Odometry:
             depth = self.model.depth_net(x)
             features = () if self.refiner is None else self.model.features(x, depth)
         K = torch.from_numpy(camera.K).float()[None].to(self.device)
-        blind = "" if self.refiner is None else _blind(x)
+        blind = "" if self.refiner is None else why_blind(x)
         return _Seen(x, depth.depth, features, K, time_s, blind), camera
 
     def _pose_net(self, last: _Seen, now: _Seen) -> pp.LieTensor:
@@ -344,25 +339,6 @@ def _parts(
         wanted = f"({camera.height}, {camera.width}, 3) uint8"
         raise ValueError(f"image must be {wanted} as its camera, got {image.shape} {image.dtype}")
     return image, camera, float(time_s)
-
-
-def _blind(image: Tensor) -> str:
-    """Why nothing can be tracked in an image (1, 3, H, W), or an empty string.
-
-    Learned features of two blank images match; and what a half that is missing has for depth and
-    features pulls the motion to a halt. The upper half may be a white sky.
-    """
-    blocks = F.avg_pool2d(image.mean(1, keepdim=True), BLOCK_PX)
-    detail = (blocks[..., 1:-1, 1:-1] - F.avg_pool2d(blocks, 3, stride=1)).abs() > DETAIL
-    if detail.float().mean().item() < DETAILED:
-        return "no texture"
-    spread = F.max_pool2d(image, BLOCK_PX) + F.max_pool2d(-image, BLOCK_PX)
-    flat = (spread.amax(1)[0] < FLAT).float()
-    h, w = flat.shape
-    for half in (flat[h // 2 :], flat[:, : w // 2], flat[:, w // 2 :]):
-        if half.mean().item() > MISSING:
-            return "half of the image is missing"
-    return ""
 
 
 def _middle(a: pp.LieTensor, b: pp.LieTensor) -> pp.LieTensor:

@@ -42,6 +42,15 @@ def test_poses(images: Callable[..., Path]) -> None:
         open_folder(folder)
 
 
+@pytest.mark.parametrize("name", ["times.txt", "poses.txt", "camera.yaml"])
+def test_what_is_no_file_is_not_taken_for_absent(images: Callable[..., Path], name: str) -> None:
+    path = images(3) / name
+    path.unlink(missing_ok=True)
+    path.symlink_to(path.name)
+    with pytest.raises(InputError, match=f"{name}: no such file"):
+        open_folder(path.parent)
+
+
 def test_camera_may_lie_one_folder_up(images: Callable[..., Path]) -> None:
     folder = images(2, name="walk/images")
     (folder / "camera.yaml").rename(folder.parent / "camera.yaml")

@@ -50,6 +50,15 @@ def test_without_poses_there_is_no_truth(kitti: Callable[..., Path]) -> None:
     assert drive[0].T_w_c is None
 
 
+def test_poses_that_are_no_file_are_not_taken_for_absent(kitti: Callable[..., Path]) -> None:
+    root = kitti()
+    path = root / "poses" / "00.txt"
+    path.unlink()
+    path.symlink_to(path.name)
+    with pytest.raises(InputError, match=r"00\.txt: no such file"):
+        open_kitti_odometry(root / "sequences" / "00")
+
+
 def test_baseline_and_camera_positions_of_the_published_calibration(kitti) -> None:
     cameras = ("image_0", "image_1", "image_2", "image_3")
     folder = kitti(frames=1, cameras=cameras, calib=CALIB_00) / "sequences" / "00"

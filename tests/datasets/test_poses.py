@@ -232,3 +232,10 @@ def test_real_files(real_data: Path) -> None:
     np.testing.assert_array_equal(result.frames, np.arange(2, 1591))
     tum = read_tum_poses(real_data / "trajectories/evo/freiburg1_xyz-groundtruth.txt")
     assert tum.T_w_c.shape == (3000, 4, 4)
+
+
+def test_a_time_that_no_clock_shows_is_refused(tmp_path):
+    path = tmp_path / "times.txt"
+    path.write_text("0\n0.1\n1e300\n")
+    with pytest.raises(InputError, match="line 3: time 1e\\+300 is too large"):
+        read_times(path)
