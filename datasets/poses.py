@@ -11,11 +11,11 @@ import numpy as np
 
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
+from vo.datasets.text import LATEST_S
 
 ROTATION_TOLERANCE = 1e-3  # largest entry of |R^T R - I| of a rotation printed with few digits
 QUATERNION_TOLERANCE = 1e-2  # TUM's own files print four decimals
 FARTHEST_M = 1e9  # farther than any place on Earth: a damaged number, and squares still fit
-LARGEST = 1e12  # time in seconds, thirty thousand years of it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,7 +247,7 @@ def _check_finite(path: str | Path, table: _Table) -> None:
 
 
 def _check_increasing(path: str | Path, values: Array, lines: list[int], noun: str) -> None:
-    far = np.abs(values) > LARGEST
+    far = np.abs(values) > LATEST_S
     if far.any():
         i = int(np.argmax(far))
         problem = f"line {lines[i]}: {noun} {values[i]:.10g} is too large"

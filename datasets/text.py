@@ -12,6 +12,7 @@ from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
 
 MOST_BYTES = 256 * 1024 * 1024  # a pose or time file of a week's drive is smaller
+LATEST_S = 1e12  # thirty thousand years
 
 
 def read_lines(path: Path, remedy: str) -> list[tuple[int, str]]:
@@ -67,7 +68,11 @@ def read_times(path: Path) -> Array:
 
 
 def check_increasing(times: Array, path: Path) -> None:
-    """InputError with the first pair of times (N,) that does not increase."""
+    """InputError with the first time of (N,) that no clock shows, or that does not increase."""
+    far = np.flatnonzero(~(np.abs(times) <= LATEST_S))
+    if len(far):
+        problem = f"time {times[far[0]]:.10g} is too large"
+        raise InputError(path, problem, "repair it; times are in seconds")
     bad = np.flatnonzero(~(np.diff(times) > 0))
     if len(bad):
         i = int(bad[0])
