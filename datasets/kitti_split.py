@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+
 from vo.datasets import kitti_odometry, kitti_raw
 from vo.datasets.errors import InputError
 from vo.datasets.kitti_drives import ODOMETRY
@@ -40,6 +42,9 @@ PUBLISHED: dict[SplitName, int] = {
     "eigen-clean175": 175,
 }
 """Frames of each split, training and validation together."""
+
+TRAINING: tuple[SplitName, ...] = ("eigen-zhou", "odom")
+"""Those that are learned from."""
 
 _TRAINED_SEQUENCES = range(9)
 _SFMLEARNER = re.compile(
@@ -150,11 +155,25 @@ def read_static_frames(path: Path) -> set[tuple[str, int]]:
     return static
 
 
-def split_lines(split: Split) -> str:
+def cut(frames: Frames, seed: int = 0) -> tuple[Frames, Frames]:
+    """Nine tenths to train on and the rest to validate on, drawn at random as published lists are.
+
+    Both keep the order. They share drives, so that the second tells nothing about other roads.
+
+    Args:
+        frames: of `TRAINING` splits: 44,234 become 39,810 and 4,424.
+        seed: another one gives another cut; which one the published lists had is not known.
+    """
+    order = np.random.default_rng(seed).permutation(len(frames))
+    training = set(order[: len(frames) * 9 // 10].tolist())
+    first = tuple(frame for i, frame in enumerate(frames) if i in training)
+    return first, tuple(frame for i, frame in enumerate(frames) if i not in training)
+
+
+def split_lines(name: SplitName, frames: Frames) -> str:
     """The list as published: numbers have ten digits in test lists, as many as needed in others."""
-    digits = 0 if split.name in ("odom", "eigen-zhou") else 10
-    lines = (f"{f.folder} {f.number:0{digits}d} {f.side}\n" for f in split.frames)
-    return "".join(lines)
+    digits = 0 if name in TRAINING else 10
+    return "".join(f"{f.folder} {f.number:0{digits}d} {f.side}\n" for f in frames)
 
 
 def _odom(data: Path) -> Split:
@@ -275,7 +294,7 @@ def _refuse_unused(
     name: SplitName, published: Path | None, static: Path | None, annotations: Path | None
 ) -> None:
     """A list that would have no effect is a misunderstanding."""
-    of_test = name not in ("odom", "eigen-zhou")
+    of_test = name not in TRAINING
     for flag, given, used in (
         ("--list", published, of_test),
         ("--static", static, name == "eigen-zhou"),

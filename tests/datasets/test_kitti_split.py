@@ -59,7 +59,7 @@ def test_zhou_takes_the_frames_between_others_of_both_cameras(tmp_path: Path) ->
     static = tmp_path / "static.txt"
     static.write_text(f"{FIRST[:10]} {FIRST} 0000000003\n\n")
     split = make_split("eigen-zhou", tmp_path, static=static)
-    assert split_lines(split).splitlines() == [
+    assert split_lines(split.name, split.frames).splitlines() == [
         f"{FIRST[:10]}/{FIRST} {number} {side}" for side in "lr" for number in (1, 2, 4)
     ]
     assert split.missing == 44234 - 6
@@ -91,7 +91,7 @@ def test_odom_takes_frames_with_two_neighbours_on_either_side(tmp_path: Path, mo
         for number in range(271):
             (folder / f"{number:06d}.png").touch()
     split = make_split("odom", tmp_path)
-    lines = split_lines(split).splitlines()
+    lines = split_lines(split.name, split.frames).splitlines()
     assert (lines[0], lines[266], lines[267]) == ("4 2 l", "4 268 l", "4 2 r")
     assert split.missing == 0
     assert split.lacking == ()
@@ -122,7 +122,10 @@ def test_eigen_test_in_the_order_of_the_list(tmp_path: Path, eigen: Path) -> Non
         for f in read_split_list(eigen)
         if f.drive in EIGEN_TEST[:2] and (f.drive == EIGEN_TEST[0] or f.number <= 40)
     )
-    assert split_lines(split).splitlines()[0] == f"2011_09_26/{EIGEN_TEST[0]} 0000000000 l"
+    assert (
+        split_lines(split.name, split.frames).splitlines()[0]
+        == f"2011_09_26/{EIGEN_TEST[0]} 0000000000 l"
+    )
     assert split.missing == 697 - 46
     assert split.lacking[1] == f"{EIGEN_TEST[1]} lacks 4 images of the list"
 
