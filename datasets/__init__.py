@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vo.datasets.frame import Sequence
     from vo.datasets.layout import Found
+    from vo.datasets.recording import Recording
+
+CONSTANT = "monodepth2"  # in place of intrinsics: the camera of published trainings on KITTI
 
 
 def open_sequence(
@@ -32,7 +35,8 @@ def open_sequence(
             ``0052`` stands for where no other drive has that number; None where there is only one.
         size: (width, height) that images, depth and camera are resized to; None leaves them.
         intrinsics: ``fx,fy,cx,cy[,width,height]`` or the path of a camera file, in pixels; four
-            numbers belong to the images as they lie on disk.
+            numbers belong to the images as they lie on disk. ``monodepth2``, for KITTI, is the
+            constant camera that published trainings take for every drive.
         camera: ``image_0`` to ``image_3`` of KITTI Odometry, ``image_00`` to ``image_03`` of KITTI
             raw; None is the left colour camera, or the first that is there.
         stride: step between frames.
@@ -73,11 +77,11 @@ def open_found(
     if found.kind == "kitti":
         from vo.datasets.kitti_odometry import open_kitti_odometry
 
-        return open_kitti_odometry(place, camera)
+        return _with_constant_camera(open_kitti_odometry(place, camera), intrinsics)
     if found.kind == "kitti_raw":
         from vo.datasets.kitti_raw import open_kitti_raw
 
-        return open_kitti_raw(place, camera)
+        return _with_constant_camera(open_kitti_raw(place, camera), intrinsics)
     if found.kind == "tum":
         from vo.datasets.tum import open_tum
 
@@ -135,10 +139,22 @@ def _open_street(
 
     asked = Found(Path("street"), "kitti", {name: Path(name) for name in STREET_SEQUENCES})
     name, _ = asked.choose(seq)
-    _refuse_flags(asked, intrinsics, camera, fps)
+    _refuse_flags(asked, intrinsics and "given", camera, fps)  # its camera is exact
     width, height = size or DEFAULT_SIZE
     root = street_root(name, width, height)
     return open_kitti_odometry(find_sequences(root)[name])
+
+
+def _with_constant_camera(recording: Recording, intrinsics: str | None) -> Recording:
+    """KITTI with the camera of published trainings, where that is asked for by its name."""
+    import dataclasses
+
+    from vo.datasets.camera import Camera
+
+    if intrinsics is None:
+        return recording
+    camera = Camera.constant_kitti(*recording.camera.size)
+    return dataclasses.replace(recording, camera=camera)
 
 
 def _refuse_flags(
@@ -147,16 +163,19 @@ def _refuse_flags(
     """A flag that would have no effect is a misunderstanding."""
     from vo.datasets.errors import InputError
 
+    is_kitti = found.kind in ("kitti", "kitti_raw")
     calibration = {
         "kitti": "calib.txt",
         "kitti_raw": "calib_cam_to_cam.txt",
         "cityscapes": "_camera.json",
         "triplets": "_cam.txt",
     }.get(found.kind)
-    if camera is not None and found.kind not in ("kitti", "kitti_raw"):
+    if camera is not None and not is_kitti:
         raise InputError("--camera", f"{found.data} has a single camera", "leave the flag out")
-    if intrinsics is not None and calibration is not None:
+    if intrinsics is not None and calibration and not (is_kitti and intrinsics == CONSTANT):
         problem = f"{found.data} has its own calibration"
-        raise InputError("--intrinsics", problem, f"leave the flag out, or edit its {calibration}")
+        or_else = f", or give {CONSTANT}" if is_kitti and found.data != Path("street") else ""
+        remedy = f"leave the flag out, or edit its {calibration}{or_else}"
+        raise InputError("--intrinsics", problem, remedy)
     if fps is not None and found.kind != "images":
         raise InputError("--fps", f"{found.data} has its own times", "leave the flag out")

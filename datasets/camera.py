@@ -54,6 +54,14 @@ class Camera:
             raise ValueError(f"the image size must be positive, got {self.width}x{self.height}")
 
     @classmethod
+    def constant_kitti(cls, width: int, height: int) -> Camera:
+        """What monodepth2 and its successors take for every drive of KITTI, whatever its own.
+
+        Focal lengths of 0.58 widths and 1.92 heights, the centre of the image.
+        """
+        return cls(0.58 * width, 1.92 * height, (width - 1) / 2, (height - 1) / 2, width, height)
+
+    @classmethod
     def from_yaml(cls, path: str | Path) -> Camera:
         """Read a camera file: ``fx fy cx cy width height``, or ROS's ``camera_info``.
 

@@ -65,7 +65,8 @@ class Flags:
             which also brings its networks (layers that --model... changes start anew); what the
             preset says when not given.
         device: cpu, cuda, ...
-        intrinsics: fx,fy,cx,cy[,width,height] or a camera file, for data that have none.
+        intrinsics: fx,fy,cx,cy[,width,height] or a camera file, for data that have none; or
+            monodepth2, the constant camera of published trainings, for KITTI.
         camera: image_0 to image_3 of KITTI.
         name: of the model, for its card.
     """

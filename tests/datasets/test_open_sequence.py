@@ -114,3 +114,17 @@ def test_import_is_light() -> None:
     code = f"import sys, vo.datasets; print({heavy})"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
+
+
+def test_the_constant_camera_of_published_trainings(kitti) -> None:
+    kitti_root = kitti()
+    own = open_sequence(kitti_root, "00").camera
+    constant = open_sequence(kitti_root, "00", intrinsics="monodepth2").camera
+    assert constant.size == own.size
+    width, height = own.size
+    assert (constant.fx, constant.fy) == (0.58 * width, 1.92 * height)
+    assert (constant.cx, constant.cy) == ((width - 1) / 2, (height - 1) / 2)
+    with pytest.raises(InputError, match=r"own calibration; .*or give monodepth2"):
+        open_sequence(kitti_root, "00", intrinsics="700,700,300,100")
+    with pytest.raises(InputError, match=r"own calibration; .*calib\.txt$"):
+        open_sequence(None, "09", intrinsics="monodepth2")

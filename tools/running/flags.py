@@ -41,7 +41,8 @@ class RunFlags:
             natively.
         refine: with --no-refine the poses of the pose network alone.
         out: folder to write to, DIR/SEQ with several sequences; runs/SEQ-1, -2, ... when not given.
-        intrinsics: fx,fy,cx,cy[,width,height] or a camera file, for data that have none.
+        intrinsics: fx,fy,cx,cy[,width,height] or a camera file, for data that have none; or
+            monodepth2, the constant camera of published trainings, for KITTI.
         camera: image_0 to image_3 of KITTI Odometry, image_00 to image_03 of KITTI raw.
         start: first frame, from 0.
         end: frame after the last one.
