@@ -34,7 +34,7 @@ from vo.tools.viewing.places import (
     open_places,
     read_address,
 )
-from vo.tools.viewing.viewer import MAP_POINTS, Recording
+from vo.tools.viewing.viewer import MAP_POINTS, SPARSE, Recording
 from vo.tools.viewing.worker import MOST_WAITING, Viewer, viewing
 
 FRAMES = 12
@@ -122,8 +122,9 @@ def test_rows_of_every_entity(recorded):
     every = dict.fromkeys(("/camera/depth", "/camera/image"), FRAMES + 1)
     moving = {f"/{kind}/follow": FRAMES for kind in ("raw", "refined")}
     # one more each: pinholes, axes, styles of curves
-    pairs = {f"/camera/error/{kind}": FRAMES // 2 - 1 + 1 for kind in ("raw", "refined")}
-    pairs["/camera/confidence"] = FRAMES // 2 + 1  # every other frame, as the errors
+    sparse = len(range(0, FRAMES, SPARSE))
+    pairs = {f"/camera/error/{kind}": sparse - 1 + 1 for kind in ("raw", "refined")}
+    pairs["/camera/confidence"] = sparse + 1  # the first frame has no error
     worlds = {f"/{kind}": FRAMES + 1 for kind in ("raw", "refined")}
     truths = {f"/{kind}/truth": 1 for kind in ("raw", "refined")}
     assert rows.items() >= {**every, **moving, **pairs, **worlds, **truths}.items()
