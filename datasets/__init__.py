@@ -73,7 +73,8 @@ def open_found(
         InputError: as `open_sequence`.
     """
     name, place = found.choose(seq)
-    _refuse_flags(found, intrinsics, camera, fps)
+    is_kitti = found.kind in ("kitti", "kitti_raw")
+    _refuse_flags(found, intrinsics, camera, fps, has_constant=is_kitti)
     if found.kind == "kitti":
         from vo.datasets.kitti_odometry import open_kitti_odometry
 
@@ -139,7 +140,7 @@ def _open_street(
 
     asked = Found(Path("street"), "kitti", {name: Path(name) for name in STREET_SEQUENCES})
     name, _ = asked.choose(seq)
-    _refuse_flags(asked, intrinsics and "given", camera, fps)  # its camera is exact
+    _refuse_flags(asked, intrinsics, camera, fps, has_constant=False)
     width, height = size or DEFAULT_SIZE
     root = street_root(name, width, height)
     return open_kitti_odometry(find_sequences(root)[name])
@@ -158,23 +159,22 @@ def _with_constant_camera(recording: Recording, intrinsics: str | None) -> Recor
 
 
 def _refuse_flags(
-    found: Found, intrinsics: str | None, camera: str | None, fps: float | None
+    found: Found, intrinsics: str | None, camera: str | None, fps: float | None, has_constant: bool
 ) -> None:
-    """A flag that would have no effect is a misunderstanding."""
+    """A flag that would have no effect is a misunderstanding; `CONSTANT` has one for real KITTI."""
     from vo.datasets.errors import InputError
 
-    is_kitti = found.kind in ("kitti", "kitti_raw")
     calibration = {
         "kitti": "calib.txt",
         "kitti_raw": "calib_cam_to_cam.txt",
         "cityscapes": "_camera.json",
         "triplets": "_cam.txt",
     }.get(found.kind)
-    if camera is not None and not is_kitti:
+    if camera is not None and found.kind not in ("kitti", "kitti_raw"):
         raise InputError("--camera", f"{found.data} has a single camera", "leave the flag out")
-    if intrinsics is not None and calibration and not (is_kitti and intrinsics == CONSTANT):
+    if intrinsics is not None and calibration and not (has_constant and intrinsics == CONSTANT):
         problem = f"{found.data} has its own calibration"
-        or_else = f", or give {CONSTANT}" if is_kitti and found.data != Path("street") else ""
+        or_else = f", or give {CONSTANT}" if has_constant else ""
         remedy = f"leave the flag out, or edit its {calibration}{or_else}"
         raise InputError("--intrinsics", problem, remedy)
     if fps is not None and found.kind != "images":

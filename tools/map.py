@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -93,9 +89,11 @@ def make_map(flags: MapFlags) -> None:
             then.
     """
     _check(flags)
+    from vo.atomic import new_folder
     from vo.tools.mapping.result import lines, table
     from vo.tools.run import demand_device
     from vo.tools.running.finished import read_run
+    from vo.tools.running.record import demand_free
 
     run = read_run(flags.run)
     demand_device(flags.device)
@@ -106,9 +104,12 @@ def make_map(flags: MapFlags) -> None:
         _demand_poses(run, kind)
     out = flags.out or flags.run / f"map-{flags.poses}"
     begun = time.perf_counter()
-    with _new_folder(out) as folder:
+    demand_free(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with new_folder(out) as folder:
         maps = _build(flags, run, folder)
         numbers = _write(flags, run, maps, folder, begun)
+        demand_free(out)  # it took a while
     print_table(table(numbers))
     for line in [*lines(numbers), f"the map of {len(run.rows)} frames is in {out}/"]:
         console.print(line, soft_wrap=True, markup=False)
@@ -238,29 +239,6 @@ def _make_overlay(flags: MapFlags, run: FinishedRun, frame: int) -> None:
 
 def _unit(run: FinishedRun) -> str:
     return str(run.metrics.get("unit") or "units of the depth")
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder that is filled beside its place, and takes it when all is there."""
-    from vo.tools.running.record import demand_free
-
-    demand_free(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        yield part
-        part.chmod(0o777 & ~_umask())  # mkdtemp's folders are private
-        demand_free(out)
-        os.replace(part, out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 if __name__ == "__main__":

@@ -122,25 +122,28 @@ def _run_drive(
 ) -> Result:
     """One sequence: run it, judge it, write and print what came of it."""
     from vo.tools.running.record import Record, new_folder, write_settings
+    from vo.tools.running.result import judged
     from vo.tools.running.samples import DepthSamples
 
     folder, log = new_folder(out, sequence.name)
     with Record(folder, flags.refine, log) as record, _told_what_is_kept(record, len(sequence)):
         write_settings(folder, flags, checkpoint, sequence.name, odometry.size, flags.device)
-        with _viewer(places, sequence, flags.refine, record) as viewer:
+        truth = _truth(sequence)
+        with _viewer(places, sequence, truth, flags.refine, record) as viewer:
             record.log(f"{sequence.name}: {len(sequence)} frames, {checkpoint.path}")
             if viewer is not None:
                 viewer.say(f"{len(sequence)} frames, {checkpoint.path.name}")
             samples = DepthSamples(len(sequence))
             drive, seconds = _run_frames(odometry, sequence, record, samples, viewer)
-        result = _judged(flags, checkpoint, sequence, drive, folder, seconds)
-        _finish(result, _truth(sequence), record, samples)
+        name, metric, speed = sequence.name, checkpoint.card.metric, len(drive.rows) / seconds
+        result = judged(name, folder, drive, flags.refine, metric, truth, flags.align, speed)
+        _finish(result, truth, record, samples)
     return result
 
 
 @contextmanager
 def _viewer(
-    places: Places, sequence: Sequence, refined: bool, record: Record
+    places: Places, sequence: Sequence, truth: Trajectory | None, refined: bool, record: Record
 ) -> Iterator[Viewer | None]:
     """A view of the drive, or None where nobody looks; what is to be told of it is logged, too."""
     if not places:
@@ -152,7 +155,6 @@ def _viewer(
         record.log(line)
         _warn(line)
 
-    truth = _truth(sequence)
     T_first_c = None if truth is None else truth.rebased().T_w_c
     with viewing(places, sequence.name, len(sequence), T_first_c, refined, tell) as viewer:
         yield viewer
@@ -182,21 +184,6 @@ def _run_frames(
             if stopped():
                 raise KeyboardInterrupt
     return drive, time.perf_counter() - begun
-
-
-def _judged(
-    flags: RunFlags,
-    checkpoint: Checkpoint,
-    sequence: Sequence,
-    drive: Drive,
-    folder: Path,
-    seconds: float,
-) -> Result:
-    from vo.tools.running.result import judged
-
-    truth, speed = _truth(sequence), len(drive.rows) / seconds
-    name, metric = sequence.name, checkpoint.card.metric
-    return judged(name, folder, drive, flags.refine, metric, truth, flags.align, speed)
 
 
 def _truth(sequence: Sequence) -> Trajectory | None:

@@ -6,13 +6,11 @@ import csv
 import json
 import math
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from commands import Command, Done
+from commands import Command, Done, help_and_imports
 from published_weights import save_folder, small_config, small_model
 
 from vo.checkpoint import Card, load_checkpoint, read_card, save_checkpoint
@@ -316,16 +314,10 @@ def test_help(convert, command):
 
 
 def test_help_imports_nothing_heavy():
-    code = (
-        "import sys; sys.argv = ['vo-convert', 'import', '--help']\n"
-        "from vo.tools.convert import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "print(sorted({'numpy', 'torch', 'timm', 'safetensors'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-    assert "--depth-range MIN MAX" in done.stdout
+    heavy = {"numpy", "torch", "timm", "safetensors"}
+    text, loaded = help_and_imports("vo.tools.convert", "vo-convert", "import", heavy=heavy)
+    assert loaded == "[]"
+    assert "--depth-range MIN MAX" in text
 
 
 # Prune ------------------------------------------------------------------------------------------

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import cv2
 import numpy as np
 import open3d as o3d
 import pytest
-from commands import Command
+from commands import Command, help_and_imports
 
 from vo.datasets.camera import Camera
 from vo.tools.map import main
@@ -208,14 +206,7 @@ def test_depths_agree_where_poses_have_their_scale():
 
 
 def test_help_is_quick():
-    code = (
-        "import sys; sys.argv = ['vo-map', '--help']\n"
-        "from vo.tools.map import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'numpy', 'open3d', 'evo', 'matplotlib', 'scipy', 'cv2'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-    assert "--overlay FRAME" in done.stdout
+    heavy = {"torch", "numpy", "open3d", "evo", "matplotlib", "scipy", "cv2"}
+    text, loaded = help_and_imports("vo.tools.map", "vo-map", heavy=heavy)
+    assert loaded == "[]"
+    assert "--overlay FRAME" in text

@@ -14,7 +14,7 @@ import onnx
 import pypose as pp
 import pytest
 import torch
-from commands import Command, Done
+from commands import Command, Done, help_and_imports
 from published_weights import small_model
 
 from vo.checkpoint import Card, load_checkpoint, save_checkpoint
@@ -242,13 +242,7 @@ def test_what_cannot_be_is_refused_first(convert, tiny_checkpoint, tmp_path):
 
 
 def test_help_imports_nothing_heavy():
-    code = (
-        "import sys; sys.argv = ['vo-convert', 'onnx', '--help']\n"
-        "from vo.tools.convert import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        "print(sorted({'numpy', 'torch', 'onnx', 'onnxruntime'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
-    assert "--parts" in done.stdout
+    heavy = {"numpy", "torch", "onnx", "onnxruntime"}
+    text, loaded = help_and_imports("vo.tools.convert", "vo-convert", "onnx", heavy=heavy)
+    assert loaded == "[]"
+    assert "--parts" in text
