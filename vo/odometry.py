@@ -26,6 +26,7 @@ from vo.datasets.errors import InputError
 from vo.datasets.frame import Frame
 from vo.datasets.sequence import resize_image
 from vo.depth.feature_net import FeatureLevel, stack_levels
+from vo.exposure import brightened
 from vo.model import Model
 from vo.precision import Precision, use_bf16
 from vo.refine import PoseRefiner, Reason, RefineConfig, Refinement
@@ -221,11 +222,12 @@ class Odometry:
         image = np.ascontiguousarray(resize_image(image, self.size))
         x = torch.from_numpy(image).to(self.device)
         x = x.permute(2, 0, 1)[None].float() / 255
+        blind = "" if self.refiner is None else why_blind(x)
+        x = brightened(x)
         with self._networks():
             depth = self.model.depth_net(x)
             features = () if self.refiner is None else self.model.features(x, depth)
         K = torch.from_numpy(camera.K).float()[None].to(self.device)
-        blind = "" if self.refiner is None else why_blind(x)
         return _Seen(x, depth.depth, features, K, time_s, blind), camera
 
     def _pose_net(self, last: _Seen, now: _Seen) -> pp.LieTensor:
@@ -307,8 +309,8 @@ class Odometry:
         self._period_s = seen.time_s - self._last.time_s if self._last else None
         shown = motion or _Motion(T_raw, tracked=True)
         T_last_c, T_last_c_raw = _matrix(shown.T), _matrix(T_raw)
-        self._T_w_c = _composed(self._T_w_c, T_last_c)
-        self._T_w_c_raw = _composed(self._T_w_c_raw, T_last_c_raw)
+        self._T_w_c = composed(self._T_w_c, T_last_c)
+        self._T_w_c_raw = composed(self._T_w_c_raw, T_last_c_raw)
         return Estimate(
             self._index, seen.time_s, self._T_w_c.copy(), self._T_w_c_raw.copy(), T_last_c,
             T_last_c_raw, _depth_map(seen), camera, shown.tracked, shown.reason,
@@ -355,7 +357,7 @@ def _matrix(T: pp.LieTensor) -> Array:
     return T.matrix().cpu().numpy()
 
 
-def _composed(T_w_last: Array, T_last_c: Array) -> Array:
+def composed(T_w_last: Array, T_last_c: Array) -> Array:
     """The product, with a rotation that stays one over any number of frames."""
     T_w_c = T_w_last @ T_last_c
     U, _, Vt = np.linalg.svd(T_w_c[:3, :3])
