@@ -11,7 +11,7 @@ import numpy as np
 
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
-from vo.datasets.text import LATEST_S
+from vo.datasets.text import check_increasing, read_lines, read_number
 
 ROTATION_TOLERANCE = 1e-3  # largest entry of |R^T R - I| of a rotation printed with few digits
 QUATERNION_TOLERANCE = 1e-2  # TUM's own files print four decimals
@@ -65,7 +65,8 @@ def read_kitti_poses(path: str | Path) -> KittiPoses:
             is none or not finite, when a pose is no rigid motion, and when the frame indices are
             not whole, not negative and strictly increasing.
     """
-    rows = _rows(path, "write one line of 12 or 13 numbers for each pose", skip_blank=False)
+    path = Path(path)
+    rows = read_lines(path, "write one line of 12 or 13 numbers for each pose", gaps=False)
     table = _table(path, rows, (12, 13), "KITTI poses have 12 numbers a line, 13 with the frame")
     frames = _frames(path, table) if table.numbers.shape[1] == 13 else None
     T_w_c = np.tile(np.eye(4), (len(table.numbers), 1, 1))
@@ -86,10 +87,10 @@ def read_tum_poses(path: str | Path) -> TumPoses:
             when the times do not increase strictly.
     """
     remedy = "write one line `t tx ty tz qx qy qz qw` for each pose"
-    table = _table(path, _rows(path, remedy, skip_blank=True), (8,), remedy)
+    path = Path(path)
+    table = _table(path, read_lines(path, remedy), (8,), remedy)
     timestamps = table.numbers[:, 0].copy()
-    _check_finite(path, table)
-    _check_increasing(path, timestamps, table.lines, "time")
+    check_increasing(timestamps, path, table.lines)
     T_w_c = np.tile(np.eye(4), (len(timestamps), 1, 1))
     T_w_c[:, :3, :3] = _rotations(path, table)
     T_w_c[:, :3, 3] = table.numbers[:, 1:4]
@@ -156,21 +157,6 @@ def pose_problem(
     return index, problems[int(np.argmax(bad[:, index]))][0]
 
 
-def read_times(path: str | Path) -> Array:
-    """Read ``times.txt`` of KITTI Odometry: one time in seconds a line, (N,) float64.
-
-    Raises:
-        InputError: naming file and line, when the file is missing, empty or no text, when a line
-            is no single finite number and when the times do not increase strictly.
-    """
-    remedy = "write one time in seconds a line"
-    table = _table(path, _rows(path, remedy, skip_blank=False), (1,), remedy)
-    _check_finite(path, table)
-    times = table.numbers[:, 0]
-    _check_increasing(path, times, table.lines, "time")
-    return times
-
-
 def pose_file_format(path: str | Path) -> Literal["kitti", "tum"]:
     """Tell KITTI files (12 or 13 numbers a line) from TUM files (8) by the first line of numbers.
 
@@ -178,40 +164,16 @@ def pose_file_format(path: str | Path) -> Literal["kitti", "tum"]:
         InputError: when the file is missing, empty, no text or has another number of columns.
     """
     remedy = "a KITTI file has 12 or 13 numbers a line, a TUM file 8"
-    line, text = _rows(path, remedy, skip_blank=True)[0]
+    path = Path(path)
+    line, text = read_lines(path, remedy)[0]
     columns = len(text.replace(",", " ").split())
     if columns not in (8, 12, 13):
         raise InputError(path, f"line {line} has {columns} numbers", remedy)
     return "tum" if columns == 8 else "kitti"
 
 
-def _rows(path: str | Path, remedy: str, *, skip_blank: bool) -> list[tuple[int, str]]:
-    """Lines that hold something besides a comment, with their numbers from 1."""
-    path = Path(path)
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "no such file"
-        raise InputError(path, problem, "give the path of a trajectory file")
-    try:
-        # utf-8-sig drops the byte order mark that some editors put first.
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(path, "is no text file", remedy) from error
-    lines = text.rstrip().split("\n")
-    rows: list[tuple[int, str]] = []
-    for number, line in enumerate(lines, start=1):
-        words = line.split("#", 1)[0].strip()
-        if words:
-            rows.append((number, words))
-        elif not skip_blank and not line.strip() and rows:
-            # Skipping it would shift the frame of every later pose.
-            raise InputError(path, f"line {number} is empty", f"remove it; {remedy}")
-    if not rows:
-        raise InputError(path, "holds no numbers", remedy)
-    return rows
-
-
 def _table(
-    path: str | Path, rows: list[tuple[int, str]], columns: tuple[int, ...], remedy: str
+    path: Path, rows: list[tuple[int, str]], columns: tuple[int, ...], remedy: str
 ) -> _Table:
     """Numbers of all rows, which have one of the allowed numbers of columns and all the same."""
     numbers: list[list[float]] = []
@@ -222,59 +184,25 @@ def _table(
         if numbers and len(words) != len(numbers[0]):
             problem = f"line {line} has {len(words)} numbers, those before have {len(numbers[0])}"
             raise InputError(path, problem, remedy)
-        numbers.append([_number(path, line, word) for word in words])
+        numbers.append([read_number(word, path, line) for word in words])
     return _Table(np.array(numbers, np.float64), [line for line, _ in rows])
 
 
-def _number(path: str | Path, line: int, word: str) -> float:
-    # Python reads 1_0 as 10 and digits of any script; in a data file both are damage.
-    if word.isascii() and "_" not in word:
-        try:
-            return float(word)
-        except ValueError:
-            pass
-    shown = word if len(word) <= 24 else word[:21] + "..."
-    raise InputError(path, f"line {line}: {shown!r} is no number", "repair or remove the line")
-
-
-def _check_finite(path: str | Path, table: _Table) -> None:
-    bad = ~np.isfinite(table.numbers).all(axis=1)
-    if bad.any():
-        line = table.lines[int(np.argmax(bad))]
-        raise InputError(
-            path, f"line {line}: a number is NaN or infinite", "repair or remove the line"
-        )
-
-
-def _check_increasing(path: str | Path, values: Array, lines: list[int], noun: str) -> None:
-    far = np.abs(values) > LATEST_S
-    if far.any():
-        i = int(np.argmax(far))
-        problem = f"line {lines[i]}: {noun} {values[i]:.10g} is too large"
-        raise InputError(path, problem, "repair or remove the line; times are in seconds")
-    bad = np.diff(values) <= 0
-    if bad.any():
-        i = int(np.argmax(bad)) + 1
-        problem = f"{noun} {values[i]:.10g} follows {values[i - 1]:.10g}"
-        remedy = f"sort the lines by {noun} and keep one line for each"
-        raise InputError(path, f"line {lines[i]}: {problem}", remedy)
-
-
-def _frames(path: str | Path, table: _Table) -> Array:
+def _frames(path: Path, table: _Table) -> Array:
     """The leading column of 13 as frame indices, (N,) int64."""
     column = table.numbers[:, 0]
-    # 2**53: the last whole number that float64 tells from its neighbour. NaN fails the comparison.
+    # 2**53: the last whole number that float64 tells from its neighbour.
     whole = (column >= 0) & (column < 2**53) & (column == np.floor(column))
     if not whole.all():
         i = int(np.argmin(whole))
         problem = f"line {table.lines[i]}: {column[i]:.10g} is no frame index"
         remedy = "the first of 13 numbers is the frame, a whole number from 0"
         raise InputError(path, problem, remedy)
-    _check_increasing(path, column, table.lines, "frame")
+    check_increasing(column, path, table.lines, "frame")
     return column.astype(np.int64)
 
 
-def _rotations(path: str | Path, table: _Table) -> Array:
+def _rotations(path: Path, table: _Table) -> Array:
     """Rotation matrices (N, 3, 3) of the quaternions in columns 4 to 7 (qx qy qz qw)."""
     from scipy.spatial.transform import Rotation
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -15,11 +16,18 @@ MOST_BYTES = 256 * 1024 * 1024  # a pose or time file of a week's drive is small
 LATEST_S = 1e12  # thirty thousand years
 
 
-def read_lines(path: Path, remedy: str) -> list[tuple[int, str]]:
+def read_lines(path: Path, remedy: str, gaps: bool = True) -> list[tuple[int, str]]:
     """Lines of a text file with their numbers, from 1, without comments (``#``) and empty lines.
 
+    Args:
+        path: of the file.
+        remedy: what to do about a file that cannot be read.
+        gaps: whether lines may be empty; where line i is frame i, leaving one out would shift the
+            rest.
+
     Raises:
-        InputError: when the file is missing, is no text, is huge, or holds no line.
+        InputError: when the file is missing, is no text, is huge, holds no line, or has a gap that
+            it may not have.
     """
     if not path.is_file():
         raise InputError(path, "is a folder" if path.is_dir() else "no such file", remedy)
@@ -30,8 +38,13 @@ def read_lines(path: Path, remedy: str) -> list[tuple[int, str]]:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(path, "is no text file", remedy) from error
-    stripped = ((i, line.split("#", 1)[0].strip()) for i, line in enumerate(text.split("\n"), 1))
-    lines = [(i, line) for i, line in stripped if line]
+    lines: list[tuple[int, str]] = []
+    for i, line in enumerate(text.rstrip().split("\n"), 1):
+        words = line.split("#", 1)[0].strip()
+        if words:
+            lines.append((i, words))
+        elif not gaps and lines and not line.strip():
+            raise InputError(path, f"line {i} is empty", f"remove it; {remedy}")
     if not lines:
         raise InputError(path, "is empty", remedy)
     return lines
@@ -67,18 +80,36 @@ def read_times(path: Path) -> Array:
     return np.array(times, np.float64)
 
 
-def check_increasing(times: Array, path: Path) -> None:
-    """InputError with the first time of (N,) that no clock shows, or that does not increase."""
-    far = np.flatnonzero(~(np.abs(times) <= LATEST_S))
-    if len(far):
-        problem = f"time {times[far[0]]:.10g} is too large"
-        raise InputError(path, problem, "repair it; times are in seconds")
-    bad = np.flatnonzero(~(np.diff(times) > 0))
+def check_increasing(
+    values: Array, path: Path, lines: Sequence[int] | None = None, noun: str = "time"
+) -> None:
+    """Refuse values (N,) that do not increase, and times that no clock shows.
+
+    Args:
+        values: times in seconds, or what ``noun`` says.
+        path: of the file that they came from.
+        lines: the line that each stands on, for the message.
+        noun: what they are: ``time`` or ``frame``.
+
+    Raises:
+        InputError: naming the first that is wrong.
+    """
+
+    def refuse(i: int, problem: str, remedy: str) -> NoReturn:
+        place = "" if lines is None else f"line {lines[i]}: "
+        raise InputError(path, place + problem, remedy)
+
+    far = np.flatnonzero(~(np.abs(values) <= LATEST_S))
+    if len(far) and noun == "time":
+        i = int(far[0])
+        refuse(i, f"time {values[i]:.10g} s is too large", "repair it; times are in seconds")
+    bad = np.flatnonzero(~(np.diff(values) > 0))
     if len(bad):
-        i = int(bad[0])
+        i = int(bad[0]) + 1
         others = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        problem = f"times do not increase: {times[i]:.6f} s is followed by {times[i + 1]:.6f} s"
-        raise InputError(path, problem + others, "sort the lines and remove repeated ones")
+        last, this = (f"{v:.6f} s" if noun == "time" else f"{v:.0f}" for v in values[i - 1 : i + 1])
+        problem = f"{noun}s do not increase: {last} is followed by {this}{others}"
+        refuse(i, problem, f"sort the lines by {noun} and keep one line for each")
 
 
 def few(items: Iterable[object], most: int = 5) -> str:

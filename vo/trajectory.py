@@ -11,13 +11,8 @@ import numpy as np
 from vo.atomic import write_atomically
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
-from vo.datasets.poses import (
-    pose_file_format,
-    pose_problem,
-    read_kitti_poses,
-    read_times,
-    read_tum_poses,
-)
+from vo.datasets.poses import pose_file_format, pose_problem, read_kitti_poses, read_tum_poses
+from vo.datasets.text import check_increasing, read_times
 
 if TYPE_CHECKING:
     from evo.core.trajectory import PosePath3D, PoseTrajectory3D
@@ -141,7 +136,8 @@ class Trajectory:
         frames = np.arange(len(poses.T_w_c)) if poses.frames is None else poses.frames
         if times is None:
             return cls(frames * NOMINAL_PERIOD_S, poses.T_w_c, frames)
-        all_times = read_times(times)
+        all_times = read_times(Path(times))
+        check_increasing(all_times, Path(times))
         if frames[-1] >= len(all_times):
             problem = f"has {len(all_times)} times, but {path} goes on to frame {frames[-1]}"
             raise InputError(times, problem, "give the times file of the same sequence")

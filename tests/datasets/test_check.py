@@ -44,7 +44,7 @@ def test_every_problem_of_a_kitti_sequence_is_found_at_once(kitti: Callable[...,
         ("image_0", "frames 8 to 9 are missing (2)", "error"),
         ("calib.txt", "line 1: P1 has 3 numbers, not 12", "error"),
         ("times.txt", "has 11 times, but the images go up to frame 11", "error"),
-        ("00.txt", "line 1: a number is NaN or infinite", "error"),
+        ("00.txt", "line 1: 'nan' is no finite number", "error"),
     }
 
 

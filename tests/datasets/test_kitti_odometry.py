@@ -227,7 +227,7 @@ def test_one_frame_as_png_and_jpg(kitti: Callable[..., Path]) -> None:
         ("sequences/00/times.txt", "0\n0.1\n0.1\n0.2\n0.3\n", "do not increase: 0.100000 s is"),
         ("sequences/00/times.txt", "0\n0.1\nx\n0.2\n0.3\n", "line 3: 'x' is no finite number"),
         ("poses/00.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n" * 4, r"00\.txt: has 4 poses, but .* frame 4"),
-        ("poses/00.txt", "1 0 0 nan 0 1 0 0 0 0 1 0\n" * 5, "NaN or infinite"),
+        ("poses/00.txt", "1 0 0 nan 0 1 0 0 0 0 1 0\n" * 5, "'nan' is no finite number"),
         ("poses/00.txt", "2 0 0 0 0 1 0 0 0 0 1 0\n" * 5, "is no rotation"),
         ("poses/00.txt", "1 0 0 0 0 1 0 0 0 0 1\n" * 5, "line 1 has 11 numbers"),
     ],

@@ -155,7 +155,7 @@ def test_earlier_results_are_kept_unless_told(files: dict[str, Path], tmp_path: 
     [
         (["--est", "{late}"], "15 of 300 frames of the ground truth have no pose: 0-4, 290-299"),
         (["--est", "{tmp}/none.txt"], "none.txt: no such file"),
-        (["--est", "{tmp}"], "is a folder; give the path of a trajectory file"),
+        (["--est", "{tmp}"], "is a folder; a KITTI file has 12 or 13 numbers a line"),
         (["--est", "{small}", "{small}"], "is given twice"),
         (["--est", "{small}", "--out", "{small}"], "is a file; give --out the name of a folder"),
         (["--est", "{small}", "--times", "{small}"], "line 1 has 12 numbers; write one time"),
