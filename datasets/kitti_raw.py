@@ -24,6 +24,7 @@ from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
 from vo.datasets.kitti_odometry import Images, list_frames
 from vo.datasets.kitti_raw_calibration import Calibration, read_calibration, read_rigid
+from vo.datasets.optional import is_there
 from vo.datasets.oxts import imu_poses, read_packets
 from vo.datasets.recording import Recording, image_size
 from vo.datasets.text import check_increasing, few, read_lines
@@ -145,7 +146,7 @@ def read_frame_times(path: Path, numbers: Array) -> Array:
     Raises:
         InputError: when the file is damaged, a frame has no time, or times do not increase.
     """
-    if not path.is_file():
+    if not is_there(path):
         return numbers / RATE_HZ
     remedy = "a time is written 2011-09-26 14:14:11.134893440, one line for each frame"
     at = {i - 1: _moment(line, path, i) for i, line in read_lines(path, remedy)}
@@ -176,7 +177,7 @@ def read_frame_poses(drive: Path, numbers: Array, calibration: Calibration) -> A
         InputError: when a packet or a calibration file is damaged, or a frame has no packet.
     """
     packets, T_rect0_c0 = packets_folder(drive), calibration.T_rect0_c0
-    if not packets.is_dir() or T_rect0_c0 is None or missing_for_poses(drive, calibration):
+    if not is_there(packets) or T_rect0_c0 is None or missing_for_poses(drive, calibration):
         return None
     T_c0_velo, T_velo_imu = (read_rigid(path) for path in _rigid_files(drive))
     T_rect0_imu = T_rect0_c0 @ T_c0_velo @ T_velo_imu
@@ -187,7 +188,7 @@ def read_frame_poses(drive: Path, numbers: Array, calibration: Calibration) -> A
 
 def missing_for_poses(drive: Path, calibration: Calibration) -> list[str]:
     """What a drive's calibration lacks for true poses: names of files, or of a line."""
-    lacking = [path.name for path in _rigid_files(drive) if not path.is_file()]
+    lacking = [path.name for path in _rigid_files(drive) if not is_there(path)]
     if calibration.T_rect0_c0 is None:
         lacking.append(f"R_rect_00 in {calibration.path.name}")
     return lacking

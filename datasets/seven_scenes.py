@@ -19,6 +19,7 @@ import numpy as np
 from vo.datasets.camera import Array, Camera, find_camera
 from vo.datasets.errors import InputError
 from vo.datasets.images import DepthFormat
+from vo.datasets.optional import is_there
 from vo.datasets.poses import check_pose_matrices
 from vo.datasets.recording import Recording, image_size, missing_numbers
 from vo.datasets.text import few, read_lines, read_number
@@ -100,7 +101,7 @@ def list_files(folder: Path) -> Files:
 def find_scene_camera(folder: Path, intrinsics: str | None, size: tuple[int, int]) -> Camera:
     """Camera from the flag, ``camera.yaml``, or the published numbers."""
     file = folder / "camera.yaml"
-    if intrinsics is None and not file.is_file():
+    if intrinsics is None and not is_there(file):
         return PUBLISHED.fitted(*size, where=folder)
     return find_camera(intrinsics, [file], size, folder)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,20 @@ def test_frame_without_packet_is_an_error(tmp_path: Path) -> None:
 
 
 # --- damage
+
+
+@pytest.mark.parametrize("what", ["image_02/timestamps.txt", "oxts/data"])
+def test_what_is_there_but_no_file_is_refused_rather_than_left_out(
+    tmp_path: Path, what: str
+) -> None:
+    """A link that leads nowhere is a disk that is not mounted, not a drive without truth."""
+    folder = write_drive(tmp_path)
+    path = folder / what
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match=re.escape(what.split("/")[-1])):
+        open_kitti_raw(folder)
 
 
 def test_missing_calibration_is_named(tmp_path: Path) -> None:
