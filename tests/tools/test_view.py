@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -124,6 +125,24 @@ def test_the_page_is_seen_by_this_machine_only_and_ends_with_the_block():
         assert told[-1] == "the view has ended"
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other kernels leave the page to itself")
+def test_the_page_ends_with_a_run_that_is_killed():
+    port = two_free_ports()
+    script = (
+        "import time; from vo.tools.viewing.places import open_places\n"
+        f"with open_places(False, None, ('{port}',)): print('open', flush=True); time.sleep(60)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert run.stdout is not None
+    assert run.stdout.readline() == b"open\n"
+    assert len(listeners(port, port + 1)) == 2
+    run.kill()
+    until = time.monotonic() + 20
+    while listeners(port, port + 1) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not listeners(port, port + 1)
 
 
 def listeners(*ports: int) -> list[tuple[str, int]]:

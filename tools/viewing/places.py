@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from vo.datasets.errors import InputError
 LOOPBACK, PAGE_PORT, WINDOW_PORT = "127.0.0.1", 9090, 9876
 START_S = 20.0  # for a viewer to answer
 STOP_S = 5.0
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 ServeFlag = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="[[HOST:]PORT]")]
 RrdFlag = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 
@@ -182,7 +185,7 @@ def _page(address: Address) -> Iterator[subprocess.Popen[bytes]]:
     if address.host not in (LOOPBACK, "::1", "localhost"):
         words += ["--cors-allow-origin", f"http://*:{address.port}"]
     with tempfile.TemporaryFile() as said:
-        process = _start(words, said)
+        process = _start(words, said, _end_with_parent())
         try:
             for port in (address.port, address.port + 1):
                 _wait_for(process, said, _reached(address.host), port, "--serve")
@@ -225,7 +228,18 @@ def _open_window() -> None:
         _wait_for(_start(words, said), said, LOOPBACK, WINDOW_PORT, "--view")
 
 
-def _start(words: list[str], said: IO[bytes]) -> subprocess.Popen[bytes]:
+def _end_with_parent() -> Callable[[], None] | None:
+    """What lets the kernel end a new process with the one that starts it, even if that is killed;
+    None where no kernel does."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up here: little may be done between fork and exec
+    return lambda: prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+
+def _start(
+    words: list[str], said: IO[bytes], preexec_fn: Callable[[], None] | None = None
+) -> subprocess.Popen[bytes]:
     """Rerun's program, in a session of its own: Ctrl-C in the terminal is not meant for it."""
     # Its own messages are of interest only when it fails.
     environment = os.environ | {"NO_COLOR": "1", "RERUN_APP_ONLY": "true"}
@@ -236,6 +250,7 @@ def _start(words: list[str], said: IO[bytes]) -> subprocess.Popen[bytes]:
         stderr=said,
         env=environment,
         start_new_session=True,
+        preexec_fn=preexec_fn,
     )
 
 
