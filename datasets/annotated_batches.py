@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vo.datasets.augmentation import refuse_out_of_range
-from vo.datasets.batches import Batches, Memory
+from vo.datasets.batches import ALL, Batches, Memory
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
 from vo.datasets.frame import Frame
@@ -96,6 +96,11 @@ class _Changes:
     gamma: Array
     gain: Array
 
+    def of(self, rows: slice) -> _Changes:
+        """Those of some samples."""
+        parts = (self.angle_deg, self.mirrored, self.gamma, self.gain)
+        return _Changes(*(part[rows] for part in parts))
+
 
 class AnnotatedSamples(Batches[AnnotatedBatch]):
     """Samples from drives whose every frame has depth, in batches numbered from 0, without end.
@@ -131,11 +136,12 @@ class AnnotatedSamples(Batches[AnnotatedBatch]):
         super().__init__(len(self.samples), batch, seed, workers)
         self._memory = Memory[int, _Known](memory_gb, _Known.nbytes)
 
-    def at(self, step: int) -> AnnotatedBatch:
-        """The batch of a step; InputError names an image or a depth that is damaged."""
-        changes = self._changes(step)
+    def at(self, step: int, rows: slice = ALL) -> AnnotatedBatch:
+        """The batch of a step, or some rows of it; InputError names an image or a depth that is
+        damaged."""
+        changes = self._changes(step).of(rows)
         images, depths, names = [], [], []
-        for b, number in enumerate(self.chosen(step).tolist()):
+        for b, number in enumerate(self.chosen(step)[rows].tolist()):
             known = self._memory.get(number, lambda number=number: self._known(number))
             image, depth = turned(known.image, known.depth, float(changes.angle_deg[b]))
             flip = slice(None, None, -1 if changes.mirrored[b] else 1)

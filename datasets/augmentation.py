@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vo.datasets.draws import Source, normal, uniform
 from vo.datasets.errors import InputError
 
 # Brightness and two axes of colour (NTSC's YIQ), in which a change of hue is a rotation.
@@ -73,13 +74,14 @@ def refuse_out_of_range(config: object, most: Mapping[str, float], flag: str) ->
             raise InputError(field_flag, f"is {value:g}", f"give a number from 0 to {largest:g}")
 
 
-def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
+def augment(images: Tensor, config: AugmentConfig, generator: Source) -> Tensor:
     """Change light and camera of samples.
 
     Args:
         images: (B, N, 3, H, W) in [0, 1], N frames each.
         config: how far.
-        generator: source of all random numbers, on the CPU.
+        generator: source of all random numbers, on the CPU; that of a part of a batch gives it the
+            same changes as the whole batch.
 
     Returns:
         (B, N, 3, H, W) in [0, 1]; ``images`` is left as it is.
@@ -104,18 +106,18 @@ def augment(images: Tensor, config: AugmentConfig, generator: torch.Generator) -
 class _Draw:
     """Random numbers (B, 1, 1, 1, 1), the same on every device."""
 
-    def __init__(self, batch: int, generator: torch.Generator, device: torch.device) -> None:
+    def __init__(self, batch: int, generator: Source, device: torch.device) -> None:
         self.batch, self.generator, self.device = batch, generator, device
 
     def between(self, low: float, high: float) -> Tensor:
-        unit = torch.rand(self.batch, 1, 1, 1, 1, generator=self.generator)
+        unit = uniform((self.batch, 1, 1, 1, 1), self.generator)
         return (low + (high - low) * unit).to(self.device)
 
     def happens(self, share: float) -> Tensor:
         return self.between(0, 1) < share
 
     def normal(self, shape: torch.Size) -> Tensor:
-        return torch.randn(shape, generator=self.generator).to(self.device)
+        return normal(shape, self.generator).to(self.device)
 
 
 def _coloured(images: Tensor, config: AugmentConfig, draw: _Draw) -> Tensor:

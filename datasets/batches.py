@@ -25,6 +25,7 @@ Value = TypeVar("Value")
 # The stream of random numbers that the order is drawn from; what else is drawn has streams of its
 # own beside it, so that one never shifts another.
 ORDER = 1
+ALL = slice(None)
 
 
 class Batches(ABC, Generic[Batch]):
@@ -54,8 +55,9 @@ class Batches(ABC, Generic[Batch]):
         return self.count // self.batch
 
     @abstractmethod
-    def at(self, step: int) -> Batch:
-        """The batch of a step; InputError names a file that is damaged. Called by threads."""
+    def at(self, step: int, rows: slice = ALL) -> Batch:
+        """The batch of a step, or some rows of it; InputError names a file that is damaged. Called
+        by threads."""
 
     def chosen(self, step: int) -> Array:
         """(batch,) int64 numbers of the samples of a step."""
@@ -63,7 +65,7 @@ class Batches(ABC, Generic[Batch]):
         order = np.random.default_rng([self.seed, ORDER, epoch]).permutation(self.count)
         return order[place * self.batch : (place + 1) * self.batch]
 
-    def stream(self, start: int, stop: int, ahead: int = 4) -> Iterator[Batch]:
+    def stream(self, start: int, stop: int, ahead: int = 4, rows: slice = ALL) -> Iterator[Batch]:
         """The batches ``start`` to ``stop - 1``, read by threads while earlier ones are used.
 
         What goes wrong with a batch is raised where it would have come. Closing the generator (or
@@ -73,6 +75,7 @@ class Batches(ABC, Generic[Batch]):
             start: first step.
             stop: step after the last one.
             ahead: batches, one at least, that are read before they are asked for.
+            rows: of each batch, those that are read.
 
         Raises:
             InputError: naming a file that is damaged.
@@ -84,11 +87,11 @@ class Batches(ABC, Generic[Batch]):
         pool = ThreadPoolExecutor(self.workers)
         try:
             for step in range(start, min(start + ahead, stop)):
-                pending.append(pool.submit(self.at, step))
+                pending.append(pool.submit(self.at, step, rows))
             for step in range(start, stop):
                 batch = pending.popleft().result()
                 if step + ahead < stop:
-                    pending.append(pool.submit(self.at, step + ahead))
+                    pending.append(pool.submit(self.at, step + ahead, rows))
                 yield batch
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

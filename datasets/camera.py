@@ -22,7 +22,6 @@ _EXAMPLE = "write fx, fy, cx, cy, width and height in pixels, one `name: number`
 _ROS_KEYS = {"image_width", "image_height", "camera_matrix", "distortion_coefficients"}
 _ROS_OTHER = {"camera_name", "distortion_model", "rectification_matrix", "projection_matrix"}
 _LARGEST = 1e6  # pixels: a thousand times the focal length of a telephoto camera
-_MOST_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,20 +211,12 @@ def find_camera(
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
+    from vo.datasets.plain_yaml import read_plain_yaml
 
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "no such file"
         raise InputError(path, problem, "give the path of a camera file")
-    if path.stat().st_size > _MOST_BYTES:
-        raise InputError(path, "is too large for a camera file", _EXAMPLE)
-    try:
-        values = yaml.safe_load(path.read_bytes().decode("utf-8-sig"))
-    # Besides its own errors, PyYAML lets those of int(), datetime() and deep nesting through.
-    except (yaml.YAMLError, ValueError, RecursionError, LookupError, TypeError) as error:
-        raise InputError(path, "is no YAML", _EXAMPLE) from error
-    except AttributeError as error:  # a merge key `<<` of something that is no mapping
-        raise InputError(path, "is no YAML", _EXAMPLE) from error
+    values = read_plain_yaml(path, "a camera file", _EXAMPLE)
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise InputError(path, "holds no names with values", _EXAMPLE)
     return values

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vo.datasets.batches import Batches, Memory, check_at_least_one
+from vo.datasets.batches import ALL, Batches, Memory, check_at_least_one
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
 from vo.datasets.frame import Frame
@@ -114,15 +114,15 @@ class Triplets(Batches[TripletBatch]):
         super().__init__(len(self.samples), batch, seed, workers)
         self._memory = Memory[tuple[int, int], _Known](memory_gb, _Known.nbytes)
 
-    def at(self, step: int) -> TripletBatch:
-        """The batch of a step; InputError names an image that is damaged."""
+    def at(self, step: int, rows: slice = ALL) -> TripletBatch:
+        """The batch of a step, or some rows of it; InputError names an image that is damaged."""
         rng = np.random.default_rng([self.seed, MIRROR, step])
         gaps = rng.choice(self.gaps, self.batch)
         mirrored = rng.random(self.batch) < (0.5 if self.mirror else 0.0)
         return _stacked(
             [
                 self._sample(int(n), int(g), bool(m))
-                for n, g, m in zip(self.chosen(step), gaps, mirrored, strict=True)
+                for n, g, m in zip(self.chosen(step)[rows], gaps[rows], mirrored[rows], strict=True)
             ]
         )
 

@@ -1,8 +1,8 @@
-"""Photometric losses of self-supervised depth. Pure functions of tensors.
+"""Losses of self-supervised depth. Pure functions of tensors.
 
-After Godard et al., "Digging Into Self-Supervised Monocular Depth Estimation" (ICCV 2019): SSIM
-with L1 (eq. 2), the minimum over source views (eq. 4), the mask of pixels that do not change
-between frames (eq. 5), and edge-aware smoothness (eq. 3).
+After Godard et al., "Digging Into Self-Supervised Monocular Depth Estimation" (ICCV 2019): the
+minimum of photometric errors (`vo.depth.photometric`) over source views (eq. 4), the mask of pixels
+that do not change between frames (eq. 5), and edge-aware smoothness (eq. 3).
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-_C1, _C2 = 0.01**2, 0.03**2  # Wang et al. 2004, for images in [0, 1]
+from vo.datasets.draws import Source, normal
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,70 +40,11 @@ class MinimumReprojection:
         return self.error.sum() / self.counted.sum().clamp(min=1)
 
 
-def ssim_dissimilarity(a: Tensor, b: Tensor, window: int = 3) -> Tensor:
-    """Structural dissimilarity clamp((1 - SSIM) / 2, 0, 1), with uniform windows.
-
-    Wang et al., "Image Quality Assessment" (2004), eq. 13; the image is reflected at its border.
-
-    Args:
-        a: (B, C, H, W) image in [0, 1].
-        b: (B, C, H, W) image in [0, 1].
-        window: odd side of the window: 3 in monodepth2, 7 in SQLdepth and SPIdepth.
-
-    Returns:
-        (B, C, H, W), 0 where the images are equal.
-
-    Raises:
-        ValueError: when shapes differ, or the window is even or too large for the image.
-    """
-    _check_pair(a, b)
-    half = window // 2
-    if window < 1 or window % 2 == 0 or half >= min(a.shape[-2:]):
-        raise ValueError(f"window must be odd and fit into {tuple(a.shape)}, got {window}")
-    a, b = _at_least_float32(a), _at_least_float32(b)
-    a, b = (F.pad(x, (half, half, half, half), mode="reflect") for x in (a, b))
-
-    def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, window, stride=1)
-
-    mean_a, mean_b = mean(a), mean(b)
-    squares = mean_a * mean_a + mean_b * mean_b
-    # In this order both sums are the same floats for equal images, and their ratio exactly one.
-    variances = mean(a * a + b * b) - squares
-    covariance = mean(a * b) - mean_a * mean_b
-    similar = (2 * mean_a * mean_b + _C1) * (2 * covariance + _C2)
-    scale = (squares + _C1) * (variances + _C2)
-    return ((1 - similar / scale) / 2).clamp(0, 1)
-
-
-def photometric_error(a: Tensor, b: Tensor, window: int = 3, alpha: float = 0.85) -> Tensor:
-    """How different two images look: alpha SSIM + (1 - alpha) L1, mean over channels.
-
-    Args:
-        a: (B, C, H, W) image in [0, 1].
-        b: (B, C, H, W) image in [0, 1].
-        window: side of the SSIM window, odd.
-        alpha: weight of the structural part; 0 leaves L1 alone.
-
-    Returns:
-        (B, 1, H, W).
-
-    Raises:
-        ValueError: when shapes differ.
-    """
-    _check_pair(a, b)
-    absolute = (_at_least_float32(a) - _at_least_float32(b)).abs().mean(dim=1, keepdim=True)
-    if alpha == 0:
-        return absolute
-    structural = ssim_dissimilarity(a, b, window).mean(dim=1, keepdim=True)
-    return alpha * structural + (1 - alpha) * absolute
-
-
 def minimum_reprojection(
     errors: Sequence[Tensor],
     identity_errors: Sequence[Tensor] | None = None,
     valid: Sequence[Tensor] | None = None,
-    generator: torch.Generator | None = None,
+    generator: Source | None = None,
     noise: float = 1e-5,
 ) -> MinimumReprojection:
     """Per-pixel minimum over source views, and the mask of pixels that do not move.
@@ -176,24 +116,16 @@ def smoothness(values: Tensor, image: Tensor) -> Tensor:
     return total
 
 
-def _noise_like(x: Tensor, generator: torch.Generator | None, noise: float) -> Tensor | float:
+def _noise_like(x: Tensor, generator: Source | None, noise: float) -> Tensor | float:
     if noise == 0:
         return 0.0
     if generator is None:
         raise ValueError("give a torch.Generator for the tie-break, or noise=0")
-    drawn = torch.randn(x.shape, generator=generator, device=generator.device, dtype=x.dtype)
-    return noise * drawn.to(x.device)
+    return noise * normal(x.shape, generator, x.dtype).to(x.device)
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
-
-
-def _check_pair(a: Tensor, b: Tensor) -> None:
-    if a.ndim != 4 or a.shape != b.shape:
-        raise ValueError(
-            f"images must both be (B, C, H, W), got {tuple(a.shape)}, {tuple(b.shape)}"
-        )
 
 
 def _check_views(

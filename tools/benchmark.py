@@ -17,7 +17,9 @@ from vo.datasets.errors import InputError
 from vo.tools.benchmarks.ablation import ablation
 from vo.tools.benchmarks.depth import depth
 from vo.tools.benchmarks.pairs import pairs
+from vo.tools.benchmarks.run import run_speed
 from vo.tools.benchmarks.scenes import scenes
+from vo.tools.benchmarks.train import train
 from vo.tools.console import console, print_table, run
 from vo.tools.tables import new_table, number, ratio_table
 
@@ -36,6 +38,8 @@ app.command(pairs)
 app.command(ablation)
 app.command(depth)
 app.command(scenes)
+app.command(run_speed, name="run")
+app.command(train)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""``python -m vo.tools.faults``: inputs that are damaged in every way, and what is made of them."""
+"""``python -m vo.tools.faults``: damaged inputs, harmed commands, and what is made of them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ LIMIT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One damaged file, and what became of it.
+    """One damaged file or harmed command, and what became of it.
 
     Attributes:
         number: of the case; with the seed it tells everything.
-        input: kind of input.
+        input: kind of input, or of harm.
         program: command that took it.
-        file: that was damaged.
+        file: that was damaged; empty where the command was harmed.
         damage: what was done to it.
         outcome: see `main`.
         detail: what the command said, or what is wrong.
@@ -57,38 +57,71 @@ def main() -> None:
 def faults(
     seed: int = 0,
     cases: int = 200,
+    harms: int = 30,
     json_file: Annotated[Path | None, tyro.conf.arg(name="json", metavar="FILE")] = None,
 ) -> int:
-    """Damage small inputs of every kind, give them to the commands, and judge what they do.
+    """Damage small inputs of every kind, give them to the commands, and judge what they do; then
+    harm the commands at work: kill -9, disk full, read-only folder, two at once, clock going back.
 
     Outcomes: refused (one line, exit status 2), flagged (the problem or the frame is named),
-    unharmed (the result is that of the sound input), other data (a sound input with other content,
-    which no program can tell from the right one), and DEFECT: a traceback, no end, more than one
-    line, another result with nothing said, something half-written. The exit status is 1 when there
-    is a DEFECT.
+    unharmed (the result is that of the sound input, or of a killed run its beginning), other data
+    (a sound input with other content, which no program can tell from the right one), and DEFECT: a
+    traceback, no end, more than one line, another result with nothing said, something half-written.
+    The exit status is 1 when there is a DEFECT.
 
     Example: python -m vo.tools.faults --cases 400 --json faults.json
 
     Args:
-        seed: of the damage.
-        cases: how many; they take the kinds of input in turns.
+        seed: of the damage and of the moments of harm.
+        cases: how many damaged inputs; they take the kinds of input in turns.
+        harms: how many harmed commands; likewise. Full and read-only disks are mounted where this
+            user may mount; else files are limited in size, and folders in permission.
         json_file: file for all cases.
     """
     from vo.atomic import write_atomically
 
-    if cases < 1:
-        raise InputError("--cases", f"is {cases}", "give 1 or more")
-    if seed < 0:
-        raise InputError("--seed", f"is {seed}", "give 0 or more")
+    for flag, value in (("--cases", cases), ("--harms", harms), ("--seed", seed)):
+        if value < 0:
+            raise InputError(flag, f"is {value}", "give 0 or more")
     found: list[Case] = []
     with console.status("sound inputs") as status, tempfile.TemporaryDirectory() as folder:
-        for case in campaign(Path(folder), seed, cases):
+        for case in _all(Path(folder), seed, cases, harms):
             found.append(case)
-            status.update(f"{len(found)} of {cases}")
+            status.update(f"{len(found)} of {cases + harms}")
     _print(found)
     if json_file is not None:
         write_atomically(json_file, json.dumps([asdict(case) for case in found], indent=1) + "\n")
     return FAILED_CHECK if any(case.outcome == "DEFECT" for case in found) else 0
+
+
+def _all(folder: Path, seed: int, cases: int, harms: int) -> Iterator[Case]:
+    for name, part, count in (("damage", campaign, cases), ("harm", harmed, harms)):
+        (folder / name).mkdir()
+        yield from part(folder / name, seed, count)
+
+
+def harmed(folder: Path, seed: int, count: int) -> Iterator[Case]:
+    """Harmed commands 0, 1, ... of a seed.
+
+    Args:
+        folder: empty, to work in.
+        seed: of the moments of harm.
+        count: how many.
+
+    Raises:
+        RuntimeError: when a command does not end well where nothing harms it.
+    """
+    import numpy as np
+
+    from vo.tools.faulting.bench import Bench
+    from vo.tools.faulting.harm import harms
+
+    bench, kinds = Bench(folder), harms()
+    for number in range(count):
+        kind = kinds[number % len(kinds)]
+        came = kind.do(bench, np.random.default_rng([seed, number, 1]))
+        outcome, detail = ("DEFECT", came.problem) if came.problem else (came.outcome, came.detail)
+        yield Case(number, kind.name, kind.program, "", came.harm, outcome, detail)
 
 
 def campaign(folder: Path, seed: int, cases: int) -> Iterator[Case]:
@@ -119,7 +152,7 @@ def campaign(folder: Path, seed: int, cases: int) -> Iterator[Case]:
                 build(sound, kind.folder)
             answers[which] = _sound_answer(kind, sound, folder)
         target = kind.targets[rng.integers(len(kind.targets))]
-        suited = [d for d in damages() if d.only is None or Path(target).suffix in d.only]
+        suited = [damage for damage in damages() if damage.suits(target)]
         damage = suited[rng.integers(len(suited))]
         yield _case(number, kind, target, damage, rng, folder, answers[which])
 
@@ -171,7 +204,7 @@ def _print(cases: list[Case]) -> None:
     from vo.tools.faulting.verdict import Outcome
 
     outcomes = get_args(Outcome)
-    table = new_table(("input", "command"), ("cases", *outcomes))
+    table = new_table(("input or harm", "command"), ("cases", *outcomes))
     for name, program in dict.fromkeys((case.input, case.program) for case in cases):
         count = Counter(c.outcome for c in cases if (c.input, c.program) == (name, program))
         numbers = (str(count[outcome]) for outcome in outcomes)
@@ -181,7 +214,8 @@ def _print(cases: list[Case]) -> None:
     print_table(table)
     for case in cases:
         if case.outcome == "DEFECT":
-            where = f"case {case.number}: {case.program}, {case.file}, {case.damage}"
+            what = ", ".join(filter(None, (case.program, case.input, case.file, case.damage)))
+            where = f"case {case.number}: {what}"
             console.print(f"{where}: {case.detail}", soft_wrap=True, markup=False)
 
 

@@ -1,7 +1,11 @@
-"""``vo-run``: the odometry over a drive, written down as it goes, and judged at the end."""
+"""``vo-run``: the odometry over a drive, written down as it goes, and judged at the end.
+
+Started by torchrun, several processes share the drives: see `vo.tools.running.shared`.
+"""
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import time
@@ -13,6 +17,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from vo.datasets.errors import InputError
+from vo.ranks import Ranks, quiet_but_writer, ranks
 from vo.tools.console import INTERRUPTED, console, print_table
 from vo.tools.console import run as run_command
 from vo.tools.running.flags import RunFlags, asked_names, demand_different, open_drive
@@ -26,24 +31,43 @@ if TYPE_CHECKING:
     from vo.tools.running.record import Record
     from vo.tools.running.result import Result
     from vo.tools.running.samples import DepthSamples
+    from vo.tools.running.shared import Share
     from vo.tools.viewing.worker import Viewer
     from vo.trajectory import Trajectory
+
+ALONE = Ranks()
 
 
 def main() -> None:
     """Entry point of ``vo-run``."""
 
     def command() -> None:
-        flags = tyro.cli(RunFlags, prog="vo-run")
-        # A program that is told to end has as much to say as an interrupted one.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        run_drives(flags)
+        with ranks() as me:
+            with quiet_but_writer(me):
+                flags = tyro.cli(RunFlags, prog="vo-run")
+            _end_by_signals(me)
+            run_drives(flags, me)
 
     run_command(command)
 
 
-def run_drives(flags: RunFlags) -> list[Result]:
+def _end_by_signals(me: Ranks) -> None:
+    """A writer that is told to end has as much to say as an interrupted one; another process has
+    nothing to say, nor to tidy up."""
+    if me.is_writer:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def run_drives(flags: RunFlags, me: Ranks = ALONE) -> list[Result]:
     """Run the odometry as the flags say, and print a table for each sequence.
+
+    Args:
+        flags: what is asked.
+        me: this process among those that share the run; the writer has the results.
 
     Raises:
         InputError: when checkpoint, device, data, flags or folder are not as they should be; what
@@ -51,19 +75,28 @@ def run_drives(flags: RunFlags) -> list[Result]:
         SystemExit: after an interrupt while a drive was run, and a line that says what is kept.
     """
     from vo.checkpoint import load_checkpoint
+    from vo.determinism import deterministic
     from vo.odometry import Odometry
     from vo.tools.running.record import demand_free
+    from vo.tools.running.shared import demand_nobody_looks, share_of
 
-    if flags.out is not None:
+    if flags.out is not None and me.is_writer:
         demand_free(flags.out)
     names = asked_names(flags)
     _demand_view(flags, names)
-    demand_device(flags.device)
-    checkpoint = load_checkpoint(flags.ckpt, flags.device)
+    demand_nobody_looks(flags, me.size)
+    device = me.device(flags.device)
+    demand_device(device)
+    checkpoint = load_checkpoint(flags.ckpt, device)
     settings = checkpoint.model.config.refine if flags.refine else None
-    odometry = Odometry(checkpoint.model, settings, flags.size, flags.device, flags.precision)
-    sequences = [open_drive(flags, name, odometry.size) for name in names]
+    odometry = Odometry(checkpoint.model, settings, flags.size, device, flags.precision)
+    sequences = me.writer_first(lambda: [open_drive(flags, n, odometry.size) for n in names])
     demand_different([sequence.name for sequence in sequences])
+    share = share_of(me, odometry, sequences)
+    if share is not None and not me.is_writer:
+        with deterministic(flags.deterministic):
+            share.work()
+        return []
     results = []
     with open_places(flags.view, flags.rrd, flags.serve, _warn) as places:
         if places.page is not None:
@@ -72,7 +105,7 @@ def run_drives(flags: RunFlags) -> list[Result]:
             out = flags.out
             if out is not None and len(sequences) > 1:
                 out = out / sequence.name
-            results.append(_run_drive(flags, checkpoint, odometry, sequence, out, places))
+            results.append(_run_drive(flags, checkpoint, odometry, sequence, out, places, share))
         if len(results) > 1:
             _print_results(results)
         places.stay(_say)
@@ -119,14 +152,20 @@ def _run_drive(
     sequence: Sequence,
     out: Path | None,
     places: Places,
+    share: Share | None,
 ) -> Result:
     """One sequence: run it, judge it, write and print what came of it."""
+    from vo.determinism import deterministic
     from vo.tools.running.record import Record, new_folder, write_settings
     from vo.tools.running.result import judged
     from vo.tools.running.samples import DepthSamples
 
     folder, log = new_folder(out, sequence.name)
-    with Record(folder, flags.refine, log) as record, _told_what_is_kept(record, len(sequence)):
+    with (
+        Record(folder, flags.refine, log, timed=not flags.deterministic) as record,
+        _told_what_is_kept(record, len(sequence)),
+        deterministic(flags.deterministic),
+    ):
         write_settings(folder, flags, checkpoint, sequence.name, odometry.size, flags.device)
         truth = _truth(sequence)
         with _viewer(places, sequence, truth, flags.refine, record) as viewer:
@@ -134,8 +173,9 @@ def _run_drive(
             if viewer is not None:
                 viewer.say(f"{len(sequence)} frames, {checkpoint.path.name}")
             samples = DepthSamples(len(sequence))
-            drive, seconds = _run_frames(odometry, sequence, record, samples, viewer)
-        name, metric, speed = sequence.name, checkpoint.card.metric, len(drive.rows) / seconds
+            drive, seconds = _run_frames(odometry, sequence, record, samples, viewer, share)
+        speed = math.nan if flags.deterministic else len(drive.rows) / seconds
+        name, metric = sequence.name, checkpoint.card.metric
         result = judged(name, folder, drive, flags.refine, metric, truth, flags.align, speed)
         _finish(result, truth, record, samples)
     return result
@@ -166,15 +206,17 @@ def _run_frames(
     record: Record,
     samples: DepthSamples,
     viewer: Viewer | None,
+    share: Share | None,
 ) -> tuple[Drive, float]:
     """All frames, read ahead, each written when it is done; and how many seconds they took."""
-    from vo.datasets.sequence import prefetch
-    from vo.drive import Drive, run
+    from vo.drive import Drive, run_ahead
 
     drive, T_w_c = Drive(), sequence.T_w_c
     begun = time.perf_counter()
     with _bar(sequence) as advance, _stop_between_frames() as stopped:
-        for frame, estimate in run(odometry, prefetch(sequence)):
+        if share is not None:
+            return share.collect(sequence, record, samples, advance, stopped)
+        for frame, estimate in run_ahead(odometry, sequence):
             row = drive.add(frame, estimate)
             record.add(row, estimate, None if T_w_c is None else T_w_c[estimate.index])
             samples.see(frame, estimate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from vo.datasets.errors import InputError
+from vo.ranks import ALONE, quiet_but_writer, ranks, ranks_of_environment
 from vo.tools.console import console, run
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from vo.datasets.frame import Sequence
     from vo.datasets.triplets import Triplets
     from vo.model import Model
+    from vo.ranks import Ranks
     from vo.training.config import TrainConfig
     from vo.training.trainer import Trainer
     from vo.training.validation import Validation
@@ -39,6 +42,9 @@ class Flags:
     A sequence may be a part of one: 03:0-440 is frames 0 to 440 of 03.
 
     Example: vo-train --preset finetune --init street.safetensors --data kitti --seq 03 --val 06
+
+    On several GPUs: torchrun --nproc-per-node 4 -m vo.tools.train --device cuda ...; all see --out,
+    and --data.batch is that of all together.
 
     Attributes:
         preset: street (the small shipped model), finetune (an own model on other video), metric and
@@ -69,6 +75,10 @@ class Flags:
             monodepth2, the constant camera of published trainings, for KITTI.
         camera: image_0 to image_3 of KITTI.
         name: of the model, for its card.
+        deterministic: the same command leaves the same bytes in every file of a folder of the same
+            name, on the same machine with the same versions and number of threads, but for
+            TensorBoard's, which tell the time of day. What the device can compute in no such way
+            ends the training.
     """
 
     preset: Annotated[str, tyro.conf.arg(metavar="NAME")] = "street"
@@ -85,14 +95,21 @@ class Flags:
     intrinsics: str | None = None
     camera: str | None = None
     name: str = "model"
+    deterministic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
 
 
 def main() -> None:
     """Entry point of ``vo-train``."""
     arguments = sys.argv[1:]
     if _asks_for_help(arguments) and not any(a.startswith("--preset") for a in arguments):
-        tyro.cli(Flags, prog="vo-train", args=["--help"])
-    run(lambda: train(*parse(arguments)))
+        with quiet_but_writer(ranks_of_environment()):
+            tyro.cli(Flags, prog="vo-train", args=["--help"])
+    run(_command)
+
+
+def _command() -> None:
+    with ranks() as me, quiet_but_writer(me):
+        train(*parse(sys.argv[1:]), me)
 
 
 def _asks_for_help(arguments: list[str]) -> bool:
@@ -148,26 +165,43 @@ def _preset(flags: Flags, demand_init: bool) -> TrainConfig:
     return config
 
 
-def train(flags: Flags, config: TrainConfig) -> None:
+def train(flags: Flags, config: TrainConfig, me: Ranks = ALONE) -> None:
     """Train as flags and settings say.
+
+    Args:
+        flags: of the command.
+        config: settings of the training.
+        me: this process among those that torchrun has started; the first of them writes.
 
     Raises:
         InputError: when data, checkpoint or folder are not as they should be.
     """
+    with ExitStack() as held:
+        _train(flags, config, me, held)
+
+
+def _train(flags: Flags, config: TrainConfig, me: Ranks, held: ExitStack) -> None:
+    from vo.determinism import deterministic
+    from vo.tools.training.alone import alone
     from vo.tools.training.card import save_weights
+    from vo.tools.training.launch import forget_launch
     from vo.tools.training.leakage import check_leakage, frames_of_test
     from vo.tools.training.lists import listed_targets
     from vo.tools.training.log import TrainLog
     from vo.training.validation import Validation
 
-    flags = _checked(flags)
+    flags = me.broadcast(_checked(flags, me) if me.is_writer else flags)
+    if me.is_writer and flags.resume:
+        held.enter_context(alone(flags.out))
     test = frames_of_test(flags)
-    drives, held_out = _drives(flags, config)
+    drives, held_out = me.writer_first(lambda: _drives(flags, config))
     samples = _samples(config, drives, listed_targets(flags, config, drives))
     check_leakage(flags, samples, test, _warn)
-    trainer = _trainer(flags, config, samples, held_out)
-    if not flags.resume:  # nothing is written before everything was found in order
-        _write_down(flags, config)
+    trainer = _trainer(flags, config, samples, held_out, me)
+    if me.is_writer and not flags.resume:  # nothing is written before everything was in order
+        held.enter_context(alone(flags.out))
+        _checked(flags, me)  # another may have been faster, and be at its end
+        _write_down(flags, config, me)
     start = trainer.state.step
     console.print(
         f"{samples.count} samples of {len(drives)} sequences, {config.optim.steps - start} "
@@ -175,25 +209,41 @@ def train(flags: Flags, config: TrainConfig) -> None:
         soft_wrap=True,
     )
     every = math.gcd(LOG_EVERY, config.save_every)  # so that no line spans a saved state
-    with TrainLog(flags.out, config.optim.steps, start, every) as log:
+    steps = config.optim.steps
+    with (
+        TrainLog(flags.out, steps, start, every, not flags.deterministic)
+        if me.is_writer
+        else nullcontext() as log,
+        deterministic(flags.deterministic),
+    ):
         for event in trainer.run():
             if isinstance(event, Validation):
-                log.validation(event)
+                if log is not None:
+                    log.validation(event)
                 _print_validation(event)
                 if event.is_best:
                     save_weights(flags, config, trainer, samples, event, BEST_FILE)
-            else:
+            elif log is not None:
                 log.step(event)
     save_weights(flags, config, trainer, samples, None, LAST_FILE)
+    if me.is_writer:
+        forget_launch(flags.out)
     best = BEST_FILE if held_out else LAST_FILE
     console.print(f"try it: vo-run --ckpt {flags.out / best}", soft_wrap=True, markup=False)
 
 
-def _checked(flags: Flags) -> Flags:
+def _checked(flags: Flags, me: Ranks) -> Flags:
     """The flags, once the folder of the run is fit for them; of a run that goes on, its own."""
     from vo.settings import read_yaml
+    from vo.tools.training.alone import LOCK_FILE
+    from vo.tools.training.launch import is_of_launch
     from vo.training.trainer import STATE_FILE
 
+    restarted = not flags.resume and is_of_launch(flags.out, me)
+    if restarted and not (flags.out / STATE_FILE).exists():
+        return flags  # died before the first state: anew, in the folder that it has made
+    if restarted:
+        flags = replace(flags, resume=True)
     if flags.resume:
         if not (flags.out / STATE_FILE).exists():
             raise InputError(flags.out, "holds no saved state", "leave --resume out")
@@ -203,17 +253,19 @@ def _checked(flags: Flags) -> Flags:
             resume=True,
             device=flags.device,
         )
-    if flags.out.exists() and any(flags.out.iterdir()):
+    if flags.out.exists() and any(p.name != LOCK_FILE for p in flags.out.iterdir()):
         problem = "holds something already"
         raise InputError(flags.out, problem, "add --resume to go on, or choose another --out")
     return flags
 
 
-def _write_down(flags: Flags, config: TrainConfig) -> None:
+def _write_down(flags: Flags, config: TrainConfig, me: Ranks) -> None:
     """Make the folder of the run and say what it is."""
     from vo.settings import write_yaml
+    from vo.tools.training.launch import note_launch
 
     flags.out.mkdir(parents=True, exist_ok=True)
+    note_launch(flags.out, me)
     write_yaml(config, flags.out / CONFIG_FILE)
     write_yaml(flags, flags.out / FLAGS_FILE)
 
@@ -319,13 +371,14 @@ def _trainer(
     config: TrainConfig,
     samples: Triplets | AnnotatedSamples,
     held_out: list[Sequence],
+    me: Ranks,
 ) -> Trainer:
     from vo.model import Model, with_first_weights
     from vo.training.metric import validate_depth
     from vo.training.trainer import Trainer
     from vo.training.validation import validate
 
-    model = None
+    model, device = None, me.device(flags.device)
     if flags.init not in (None, "none", "pretrained") and not flags.resume:
         model = Model(with_first_weights(config.model, False))
         _start_from(str(flags.init), model)
@@ -334,11 +387,11 @@ def _trainer(
 
     def judge(weights: Model) -> tuple[float, dict[str, float]]:
         if config.metric.enabled:
-            return validate_depth(weights, held_out, config.metric, flags.device)
-        return validate(weights, held_out, config.model.refine, flags.device)
+            return validate_depth(weights, held_out, config.metric, device, me)
+        return validate(weights, held_out, config.model.refine, device, me)
 
     trainer = Trainer(
-        config, samples, flags.out, flags.device, model, judge if held_out else None, _warn
+        config, samples, flags.out, device, model, judge if held_out else None, _warn, me
     )
     if flags.resume:
         trainer.resume()

@@ -138,8 +138,9 @@ def load_checkpoint(where: str | Path, device: str | torch.device = "cpu") -> Ch
         raise _no_checkpoint(path) from error
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     config, card = _read_content(path, header.get("__metadata__"))
+    # First without memory: a file may ask for networks of any size, and holds those of one.
+    _check_fit(path, weights, _build(path, config, "meta").state_dict())
     model = _build(path, config)
-    _check_fit(path, weights, model.state_dict())
     model.load_state_dict(weights, strict=True)
     sha256 = hashlib.sha256(data).hexdigest()[:12]
     return Checkpoint(model.eval().to(device), card, path, sha256)
@@ -219,9 +220,9 @@ def _read_content(path: Path, metadata: dict[str, str] | None) -> tuple[ModelCon
     return with_first_weights(config, pretrained=False), from_plain(Card, content["card"], path)
 
 
-def _build(path: Path, config: ModelConfig) -> Model:
+def _build(path: Path, config: ModelConfig, device: str = "cpu") -> Model:
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.device(device):
             return Model(config)
     # The words of torch for impossible channels are RuntimeError, those of our nets the other two.
     except (InputError, ValueError, RuntimeError) as error:

@@ -7,14 +7,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
-from vo.datasets.frame import Frame
+from vo.datasets.frame import Frame, Sequence
+from vo.datasets.sequence import prefetch
 from vo.depth_protocols import STREET
 from vo.depth_scores import pixels_that_count, score_depth
 from vo.evaluation import Evaluation, evaluate
-from vo.odometry import Estimate, Odometry
+from vo.odometry import Estimate, Odometry, Seen
 from vo.protocol import Alignment
 from vo.scale import (
     ScaleAlignment,
@@ -24,6 +26,8 @@ from vo.scale import (
     true_scale_alignment,
 )
 from vo.trajectory import Trajectory
+
+MOST_WORKERS = 4  # that look ahead: more only wait for the thread that finds the motions
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +95,17 @@ class Drive:
 
     def add(self, frame: Frame, estimate: Estimate) -> Row:
         """Take in what the odometry said of a frame, and measure its depth where truth exists."""
-        row = _row(frame, estimate)
+        row = measured(frame, estimate)
+        self.append(row, estimate)
+        return row
+
+    def append(self, row: Row, estimate: Estimate) -> None:
+        """Take in a frame whose numbers are known; of the estimate poses and motions are taken."""
         self.rows.append(row)
         self.T_w_c.append(estimate.T_w_c)
         self.T_w_c_raw.append(estimate.T_w_c_raw)
         self.T_last_c.append(estimate.T_last_c)
         self.T_last_c_raw.append(estimate.T_last_c_raw)
-        return row
 
     def refined(self) -> Trajectory:
         """The trajectory after refinement, world at its first camera."""
@@ -153,6 +161,40 @@ def run(odometry: Odometry, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Es
         yield frame, odometry.step(frame)
 
 
+def run_ahead(odometry: Odometry, sequence: Sequence) -> Iterator[tuple[Frame, Estimate]]:
+    """`run` over a drive that can be read by position, and what it gives, in less time.
+
+    Threads read the frames ahead and compute their depth and features, one frame each, while this
+    one finds the motion of an earlier frame: small steps that keep no second core busy. A few
+    frames are held at a time. PyTorch's threads are shared out among all until the end.
+    """
+    odometry.reset()
+    threads, cpu = torch.get_num_threads(), torch.device(odometry.device).type == "cpu"
+    workers = min(threads, MOST_WORKERS) if cpu else 1
+    torch.set_num_threads(max(threads // workers, 1))
+    seen = _SeenFrames(sequence, odometry)
+    try:
+        for frame, look in prefetch(seen, workers, ahead=2 * workers):
+            yield frame, odometry.follow(look)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True, slots=True)
+class _SeenFrames:
+    """A drive whose frames come with what `Odometry.see` says of them."""
+
+    frames: Sequence
+    odometry: Odometry
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> tuple[Frame, Seen]:
+        frame = self.frames[index]
+        return frame, self.odometry.see(frame)
+
+
 def judge(drive: Drive, truth: Trajectory, alignment: Alignment = "sim3") -> Verdict:
     """Errors of a whole drive.
 
@@ -195,7 +237,8 @@ def _alignment(drive: Drive, truth: Trajectory, T_last_c: list[Array]) -> ScaleA
     return true_scale_alignment(t, truth.T_c_next()[:, :3, 3], median, true_median, tracked)
 
 
-def _row(frame: Frame, estimate: Estimate) -> Row:
+def measured(frame: Frame, estimate: Estimate) -> Row:
+    """A frame's numbers, those of its depth by the truth included, where there is any."""
     t_raw, t = estimate.T_last_c_raw[:3, 3], estimate.T_last_c[:3, 3]
     first = estimate.index == 0
     square = float(t @ t)

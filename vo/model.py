@@ -17,6 +17,8 @@ from vo.pose_cnn import PoseCNN, PoseCNNConfig
 from vo.pose_net import PoseConfig, PoseNet
 from vo.refine import RefineConfig
 
+MOST_PX, MOST_ITERATIONS = 8192, 10_000  # what a file from elsewhere may ask for
+
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
@@ -65,6 +67,9 @@ class Model(nn.Module):
         self.pose_net = _pose_net(config.pose)
         encoder = self.depth_net.encoder
         self.feature_net = FeatureNet(config.features, encoder.channels, encoder.strides)
+        if max(config.refine.iterations, default=0) > MOST_ITERATIONS:
+            problem = f"is {max(config.refine.iterations)}"
+            raise InputError("--refine.iterations", problem, f"give at most {MOST_ITERATIONS}")
         if len(config.refine.iterations) != config.features.levels:
             problem = f"has {len(config.refine.iterations)} numbers"
             remedy = f"give one for each of the {config.features.levels} levels of features"
@@ -111,6 +116,8 @@ def _pose_net(config: PoseConfig | PoseCNNConfig) -> PoseNet | PoseCNN:
 
 
 def _check_size(config: ModelConfig) -> None:
+    problem = f"is {config.width} {config.height}"
+    if max(config.width, config.height) > MOST_PX:
+        raise InputError("--size", problem, f"give at most {MOST_PX} a side")
     if min(config.width, config.height) < 64 or config.width % 32 or config.height % 32:
-        problem = f"is {config.width} {config.height}"
         raise InputError("--size", problem, "give multiples of 32 from 64 on, such as 640 192")

@@ -3,7 +3,8 @@
 For each new frame, with depth and features of the last one kept:
 
     1. depth and features of the frame                     networks, once a frame
-    2. first guess of the motion                           pose network on the pair
+    2. first guess of the motion                           pose network on the pair, or the
+                                                           motion before
     3. refinement, target last frame and target this one   `vo.refine`, the scale of the depth
     4. the mean of both motions, and composition           T_w_now = T_w_last T_last_now
 
@@ -12,8 +13,9 @@ Where a pair cannot be tracked the motion before it goes on, and the estimate sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pypose as pp
@@ -27,10 +29,15 @@ from vo.datasets.frame import Frame
 from vo.datasets.sequence import resize_image
 from vo.depth.feature_net import FeatureLevel, stack_levels
 from vo.exposure import brightened
+from vo.inference import prepared
 from vo.model import Model
 from vo.precision import Precision, use_bf16
 from vo.refine import PoseRefiner, Reason, RefineConfig, Refinement
 from vo.visibility import why_blind
+
+FirstGuess = Literal["network", "motion"]
+"""Where the refinement starts: at what the pose network says of the pair, or at the motion before,
+which saves the network, and with it all raw poses."""
 
 UNRELATED = 0.8  # of the cost of unrelated features: an alignment that is no better is none
 
@@ -45,7 +52,8 @@ class Estimate:
         index: number of the frame, from 0.
         time_s: time stamp in seconds.
         T_w_c: (4, 4) float64 pose after refinement.
-        T_w_c_raw: (4, 4) float64 pose by the pose network alone.
+        T_w_c_raw: (4, 4) float64 pose by the pose network alone; NaN, as is the raw motion, where
+            the network is not the first guess, and on from there.
         T_last_c: (4, 4) float64 motion since the last frame, after refinement; the first frame has
             the identity.
         T_last_c_raw: (4, 4) float64 by the pose network alone.
@@ -90,15 +98,27 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Seen:
-    """A frame as it is kept for the next pair: batches of one."""
+class Seen:
+    """All that is computed of a frame by itself, in batches of one: what `Odometry.follow` takes,
+    and keeps for the next pair.
+
+    Attributes:
+        image: (1, 3, H, W) float32 in [0, 1], as the networks are given it.
+        depth: (1, 1, H, W) along z.
+        features: coarse to fine; none without refinement.
+        K: (1, 3, 3) float32 intrinsics of the image.
+        camera: the same.
+        time_s: time stamp.
+        blind: why nothing can be tracked in it, or an empty string.
+    """
 
     image: Tensor
     depth: Tensor
     features: tuple[FeatureLevel, ...]
     K: Tensor
+    camera: Camera
     time_s: float
-    blind: str  # why nothing can be tracked in it, or empty
+    blind: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,9 +144,12 @@ class Odometry:
         size: (width, height) that images are resized to; the model's by default.
         device: to compute on.
         precision: of the networks; the refinement is always as precise as it is.
+        first_guess: where the refinement starts; with ``motion`` the pose network is asked only
+            where there is no motion before, or where that leads nowhere.
 
     Raises:
         InputError: when the networks cannot take images of that size.
+        ValueError: when the motion before shall be the first guess of no refinement.
     """
 
     def __init__(
@@ -136,9 +159,8 @@ class Odometry:
         size: tuple[int, int] | None = None,
         device: str = "cpu",
         precision: Precision = "fp32",
+        first_guess: FirstGuess = "network",
     ) -> None:
-        self.model = model.to(device).eval()
-        self.bf16 = use_bf16(precision, device)
         self.refiner = None if refine is None else PoseRefiner(refine)
         self.size = size or (model.config.width, model.config.height)
         self.device = device
@@ -146,6 +168,11 @@ class Odometry:
         if min(self.size) < 64 or self.size[0] % 32 or self.size[1] % 32:
             problem = f"is {self.size[0]} {self.size[1]}"
             raise InputError("--size", problem, "give multiples of 32 from 64 on, such as 640 192")
+        if first_guess == "motion" and refine is None:
+            raise ValueError("the motion before is no answer, unless it is refined")
+        self.first_guess: FirstGuess = first_guess
+        self.bf16 = use_bf16(precision, device)
+        self.model = prepared(model.to(device).eval(), self.size, self.bf16)
         self.reset()
 
     @classmethod
@@ -156,6 +183,7 @@ class Odometry:
         size: tuple[int, int] | None = None,
         device: str = "cpu",
         precision: Precision = "fp32",
+        first_guess: FirstGuess = "network",
     ) -> Odometry:
         """An odometry with the networks of a checkpoint: a file, or the name of a shipped one.
 
@@ -164,19 +192,18 @@ class Odometry:
         """
         checkpoint = load_checkpoint(where, device)
         settings = checkpoint.model.config.refine if refine else None
-        odometry = cls(checkpoint.model, settings, size, device, precision)
+        odometry = cls(checkpoint.model, settings, size, device, precision, first_guess)
         odometry.card = checkpoint.card
         return odometry
 
     def reset(self) -> None:
         """Forget everything: the next frame is the first of a drive."""
-        self._last: _Seen | None = None
+        self._last: Seen | None = None
         self._motion: _Motion | None = None
         self._period_s: float | None = None  # time from the frame before the last to the last
         self._index = 0
         self._T_w_c = self._T_w_c_raw = np.eye(4)
 
-    @torch.inference_mode()
     def step(
         self, image: Array | Frame, camera: Camera | None = None, time_s: float | None = None
     ) -> Estimate:
@@ -192,19 +219,25 @@ class Odometry:
                 odometry stands where it stood.
         """
         image, camera, time_s = _parts(image, camera, time_s)
-        if self._last is not None and not time_s > self._last.time_s:
-            raise ValueError(f"time goes back from {self._last.time_s} to {time_s} s")
-        seen, camera = self._see(image, camera, time_s)
+        self._demand_later(time_s)
+        return self.follow(self.see(image, camera, time_s))
+
+    @torch.inference_mode()
+    def follow(self, seen: Seen) -> Estimate:
+        """The half of a step that needs the frames before: the motion to a frame that was seen.
+
+        Raises:
+            ValueError: when time does not go on.
+        """
+        self._demand_later(seen.time_s)
         T_raw, motion = pp.identity_SE3(dtype=torch.float64), None
         if self._last is not None:
-            T_raw = self._pose_net(self._last, seen)
-            motion = self._track(self._last, seen, T_raw)
-        estimate = self._compose(seen, camera, T_raw, motion)
+            T_raw, motion = self._track(self._last, seen)
+        estimate = self._compose(seen, T_raw, motion)
         self._last, self._motion = seen, motion
         self._index += 1
         return estimate
 
-    @torch.inference_mode()
     def look(
         self, image: Array | Frame, camera: Camera | None = None, time_s: float | None = None
     ) -> Look:
@@ -213,24 +246,34 @@ class Odometry:
         Raises:
             ValueError: see `step`.
         """
-        seen, camera = self._see(*_parts(image, camera, time_s))
-        return Look(_depth_map(seen), _confidence_map(seen), camera)
+        seen = self.see(image, camera, time_s)
+        return Look(_depth_map(seen), _confidence_map(seen), seen.camera)
 
-    def _see(self, image: Array, camera: Camera, time_s: float) -> tuple[_Seen, Camera]:
-        """Depth and features of a frame: all that needs no other frame."""
+    @torch.inference_mode()
+    def see(
+        self, image: Array | Frame, camera: Camera | None = None, time_s: float | None = None
+    ) -> Seen:
+        """The half of a step that needs no other frame: depth and features.
+
+        Nothing is remembered, and several threads may look at a time.
+
+        Raises:
+            ValueError: see `step`.
+        """
+        image, camera, time_s = _parts(image, camera, time_s)
         camera = camera.resized(*self.size)
         image = np.ascontiguousarray(resize_image(image, self.size))
-        x = torch.from_numpy(image).to(self.device)
-        x = x.permute(2, 0, 1)[None].float() / 255
+        x = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].contiguous()
+        x = x.float() / 255
         blind = "" if self.refiner is None else why_blind(x)
         x = brightened(x)
         with self._networks():
             depth = self.model.depth_net(x)
             features = () if self.refiner is None else self.model.features(x, depth)
         K = torch.from_numpy(camera.K).float()[None].to(self.device)
-        return _Seen(x, depth.depth, features, K, time_s, blind), camera
+        return Seen(x, depth.depth, features, K, camera, time_s, blind)
 
-    def _pose_net(self, last: _Seen, now: _Seen) -> pp.LieTensor:
+    def _pose_net(self, last: Seen, now: Seen) -> pp.LieTensor:
         """T_last_now by the pose network, (7,)."""
         with self._networks():
             motion = self.model.pose_net(last.image, now.image)
@@ -239,27 +282,29 @@ class Odometry:
     def _networks(self) -> torch.autocast:
         return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16)
 
-    def _track(self, last: _Seen, now: _Seen, T_raw: pp.LieTensor) -> _Motion:
-        """Refined motion; from the motion before where the first guess leads nowhere; that motion
-        itself where nothing helps."""
+    def _track(self, last: Seen, now: Seen) -> tuple[pp.LieTensor | None, _Motion]:
+        """The pose network's motion, where it is the first guess, and the refined one: from the
+        other guess where the first leads nowhere, and the motion before where nothing helps."""
+        T_before = self._motion and _scaled(self._motion.T, self._time_ratio(last, now))
+        if T_before is None or self.first_guess == "network":
+            T_first = T_raw = self._pose_net(last, now)
+        else:
+            T_first, T_raw = T_before, None
         if self.refiner is None:
-            return _Motion(T_raw, tracked=True)
+            return T_raw, _Motion(T_first, tracked=True)
         blind = now.blind or last.blind
-        motion = _Motion(T_raw, False, blind) if blind else self._refine(last, now, T_raw)
-        if motion.tracked or self._motion is None:
-            return motion
-        T_before = _scaled(self._motion.T, self._time_ratio(last, now))
-        if blind:
-            return _Motion(T_before, False, blind)
-        again = self._refine(last, now, T_before)
-        if again.tracked:
-            return again
-        return _Motion(
-            T_before, False, motion.reason, motion.energy_before, motion.energy,
-            motion.valid_share, motion.iterations,
-        )  # fmt: skip
+        motion = _Motion(T_first, False, blind) if blind else self._refine(last, now, T_first)
+        if motion.tracked or T_before is None:
+            return T_raw, motion
+        if not blind:
+            again = self._refine(
+                last, now, T_before if T_raw is not None else self._pose_net(last, now)
+            )
+            if again.tracked:
+                return T_raw, again
+        return T_raw, replace(motion, T=T_before)
 
-    def _refine(self, last: _Seen, now: _Seen, T_start: pp.LieTensor) -> _Motion:
+    def _refine(self, last: Seen, now: Seen, T_start: pp.LieTensor) -> _Motion:
         """The mean of two refinements of T_last_now: with the depth of the last frame, and of this
         one. Each has the scale of its depth, whose errors thus average."""
         assert self.refiner is not None
@@ -284,7 +329,7 @@ class Odometry:
         mean = _middle(*T) if good.all() else T[0] if good[0] else T[1]
         return _Motion(mean, True, "", *numbers)
 
-    def _unrelated(self, last: _Seen, now: _Seen) -> Tensor:
+    def _unrelated(self, last: Seen, now: Seen) -> Tensor:
         """(2,) robust cost of features that have nothing to do with each other.
 
         Shifted along the horizon only: sky above and road below is what all drives have in common,
@@ -299,32 +344,35 @@ class Odometry:
             costs.append((apart if kernel is None else kernel(apart)).mean())
         return torch.stack(costs).min().double().expand(2)
 
-    def _time_ratio(self, last: _Seen, now: _Seen) -> float:
+    def _time_ratio(self, last: Seen, now: Seen) -> float:
         """Time since the last frame over the time before."""
         return (now.time_s - last.time_s) / self._period_s if self._period_s else 1.0
 
-    def _compose(
-        self, seen: _Seen, camera: Camera, T_raw: pp.LieTensor, motion: _Motion | None
-    ) -> Estimate:
+    def _demand_later(self, time_s: float) -> None:
+        if self._last is not None and not time_s > self._last.time_s:
+            raise ValueError(f"time goes back from {self._last.time_s} to {time_s} s")
+
+    def _compose(self, seen: Seen, T_raw: pp.LieTensor | None, motion: _Motion | None) -> Estimate:
         self._period_s = seen.time_s - self._last.time_s if self._last else None
-        shown = motion or _Motion(T_raw, tracked=True)
-        T_last_c, T_last_c_raw = _matrix(shown.T), _matrix(T_raw)
+        shown = motion or _Motion(pp.identity_SE3(dtype=torch.float64), tracked=True)
+        T_last_c = _matrix(shown.T)
+        T_last_c_raw = np.full((4, 4), np.nan) if T_raw is None else _matrix(T_raw)
         self._T_w_c = composed(self._T_w_c, T_last_c)
         self._T_w_c_raw = composed(self._T_w_c_raw, T_last_c_raw)
         return Estimate(
             self._index, seen.time_s, self._T_w_c.copy(), self._T_w_c_raw.copy(), T_last_c,
-            T_last_c_raw, _depth_map(seen), camera, shown.tracked, shown.reason,
+            T_last_c_raw, _depth_map(seen), seen.camera, shown.tracked, shown.reason,
             shown.energy_before, shown.energy, shown.valid_share, shown.iterations,
             _confidence_map(seen),
         )  # fmt: skip
 
 
-def _depth_map(seen: _Seen) -> Array:
+def _depth_map(seen: Seen) -> Array:
     """A copy: whatever a caller does with it, the next estimate does not change."""
     return seen.depth[0, 0].to("cpu", torch.float32, copy=True).numpy()
 
 
-def _confidence_map(seen: _Seen) -> Array | None:
+def _confidence_map(seen: Seen) -> Array | None:
     if not seen.features:
         return None
     return seen.features[-1].confidence[0, 0].to("cpu", torch.float32, copy=True).numpy()
@@ -360,6 +408,8 @@ def _matrix(T: pp.LieTensor) -> Array:
 def composed(T_w_last: Array, T_last_c: Array) -> Array:
     """The product, with a rotation that stays one over any number of frames."""
     T_w_c = T_w_last @ T_last_c
+    if np.isnan(T_w_c).any():
+        return np.full((4, 4), np.nan)
     U, _, Vt = np.linalg.svd(T_w_c[:3, :3])
     T_w_c[:3, :3] = U @ Vt
     return T_w_c

@@ -178,15 +178,20 @@ def translation_flow_px(depth: Array, camera: Camera, T_s_t: Array) -> float:
     known = np.isfinite(depth) & (depth > 0)
     if not known.any() or not np.isfinite(T_s_t).all():
         return math.nan
-    d, t = depth[known], T_s_t[:3, 3]
-    q = camera.rays()[known] @ T_s_t[:3, :3].T
-    nearest = NEAREST * np.median(d)
-    front = (d * q[:, 2] > nearest) & (d * q[:, 2] + t[2] > nearest)
-    if not front.any():
-        return math.nan
-    d, q = d[front], q[front]
-    shift = (t[:2] - t[2] * q[:, :2] / q[:, 2:]) / (d * q[:, 2] + t[2])[:, None]
-    return float(np.mean(np.hypot(camera.fx * shift[:, 0], camera.fy * shift[:, 1])))
+    nearest, t = NEAREST * np.median(depth[known]), T_s_t[:3, 3]
+    # A ray is (x of the column, y of the row, 1): three sums of a row and a column, not one product
+    # for each pixel.
+    x = (np.arange(camera.width) - camera.cx) / camera.fx
+    y = (np.arange(camera.height)[:, None] - camera.cy) / camera.fy
+    q_x, q_y, q_z = (row[0] * x + (row[1] * y + row[2]) for row in T_s_t[:3, :3])
+    with np.errstate(all="ignore"):  # what is not in front is nothing, and is left out
+        z = depth * q_z
+        front = known & (z > nearest) & (z + t[2] > nearest)
+        z += t[2]
+        u = camera.fx * (t[0] - t[2] * q_x / q_z) / z
+        v = camera.fy * (t[1] - t[2] * q_y / q_z) / z
+        flow = np.sqrt(u * u + v * v)
+    return float(flow[front].mean()) if front.any() else math.nan
 
 
 def true_scale_alignment(

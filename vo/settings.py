@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="DataclassInstance")
 
 _TYPE = "type"  # which of several configurations a dictionary is; the first where it is missing
-_MOST_BYTES = 1024 * 1024
 
 
 def to_plain(config: DataclassInstance) -> dict[str, Any]:
@@ -94,27 +93,13 @@ def read_yaml(cls: type[Config], path: str | Path, whole: bool = False) -> Confi
         InputError: when there is no such file, when it is no YAML, when a demanded field is
             missing, and see `from_plain`.
     """
-    import yaml
+    from vo.datasets.plain_yaml import read_plain_yaml
 
     path = Path(path)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "no such file"
         raise InputError(path, problem, "give the path of a YAML file with settings")
-    if path.stat().st_size > _MOST_BYTES:
-        raise InputError(path, "is too large for a file of settings", "choose another one")
-    try:
-        values = yaml.safe_load(path.read_bytes().decode("utf-8-sig"))
-    # Besides its own errors, PyYAML lets those of int(), datetime(), merge keys and deep nesting
-    # through.
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise InputError(path, "is no YAML", "write `name: value`, one a line") from error
+    values = read_plain_yaml(path, "a file of settings", "write `name: value`, one a line")
     config = from_plain(cls, {} if values is None else values, path)
     if whole and (missing := _missing(to_plain(config), values or {})):
         name, default = missing

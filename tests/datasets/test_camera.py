@@ -136,7 +136,7 @@ def test_bad_camera_file(camera_file, text: str | bytes, problem: str) -> None:
 
 def test_yaml_anchors_that_would_fill_the_memory(camera_file) -> None:
     nested = ["", "- &a0 [1, 1]", *(f"- &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60))]
-    with pytest.raises(InputError, match=r"fx is \[\[1, 1\].*, not a number"):
+    with pytest.raises(InputError, match="is no YAML"):
         Camera.from_yaml(camera_file(PLAIN.replace("700", "\n".join(nested))))
 
 

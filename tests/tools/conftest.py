@@ -59,6 +59,14 @@ def tiny_street(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def long_street(tmp_path_factory) -> Path:
+    """Street 00, 24 frames of 96x64: two processes share it in three stretches of eight."""
+    root = tmp_path_factory.mktemp("long") / "street"
+    render_street(root, ["00"], SIZE, 24, workers=1)
+    return root
+
+
+@pytest.fixture(scope="session")
 def run_flags(tiny_street, tiny_checkpoint) -> RunFlags:
     """Flags of a run of the tiny street."""
     return RunFlags(("09",), str(tiny_checkpoint), tiny_street)

@@ -63,7 +63,7 @@ def test_verdicts(answer: Answer, damage: Damage, outcome: str) -> None:
 
 @pytest.mark.parametrize("damage", damages(), ids=lambda damage: damage.name)
 def test_damage_is_done_to_the_file_alone(damage: Damage, tmp_path: Path) -> None:
-    original, path = tmp_path / "original", tmp_path / "a.txt"
+    original, path = tmp_path / "original", tmp_path / "times.txt"
     path.write_text("1.5 2.5\n3.5 4.5\n")
     if damage.only is not None and ".png" in damage.only:
         path = tmp_path / "a.png"
@@ -76,6 +76,12 @@ def test_damage_is_done_to_the_file_alone(damage: Damage, tmp_path: Path) -> Non
         assert not path.is_file() or path.read_bytes() != before
 
 
+def test_a_clock_that_goes_back_suits_times_alone() -> None:
+    damage = next(damage for damage in damages() if damage.name == "clock goes back")
+    assert damage.suits("sequences/09/times.txt")
+    assert not damage.suits("poses/09.txt")
+
+
 def test_a_defect_is_shown_and_makes_the_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -83,7 +89,13 @@ def test_a_defect_is_shown_and_makes_the_status_1(
         bad = faults.Case(1, "video", "vo-run", "drive.mp4", "empty", "DEFECT", "ValueError: no")
         return [faults.Case(0, "poses", "vo-run", "09.txt", "NaN", "refused", "error: no"), bad]
 
+    def harmed(folder: Path, seed: int, count: int) -> list[faults.Case]:
+        return [faults.Case(0, "killed", "vo-train", "", "kill -9", "DEFECT", "log.jsonl differs")]
+
     monkeypatch.setattr(faults, "campaign", found)
+    monkeypatch.setattr(faults, "harmed", harmed)
     assert faults.faults(json_file=tmp_path / "cases.json") == 1
-    assert "case 1: vo-run, drive.mp4, empty: ValueError: no" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "case 1: vo-run, video, drive.mp4, empty: ValueError: no" in said
+    assert "case 0: vo-train, killed, kill -9: log.jsonl differs" in said
     assert "refused" in (tmp_path / "cases.json").read_text()

@@ -184,6 +184,32 @@ def test_the_motion_before_helps_where_the_pose_network_fails(frames: list[Frame
     assert odometry.step(frames[5]).tracked
 
 
+def test_the_motion_before_serves_as_well_as_the_pose_network(frames: list[Frame]) -> None:
+    """It is asked for the first pair alone, and where the motion before leads nowhere."""
+    network = good_odometry(frames)
+    odometry = Odometry(network.model, network.model.config.refine, first_guess="motion")
+    asked = []
+    network.model.pose_net.register_forward_hook(lambda *_: asked.append(len(asked)))
+    for i, frame in enumerate(frames):
+        e = odometry.step(frame)
+        assert e.tracked
+        assert np.isnan(e.T_last_c_raw).all() == (i > 1), "no raw motion where none was asked for"
+        assert np.isnan(e.T_w_c_raw).all() == (i > 1)
+        if i:
+            assert off_by(e.T_last_c, motion(frames, i - 1, i))[0] < 0.06
+    assert len(asked) == 1
+    odometry._motion = replace(odometry._motion, T=pp.se3(torch.tensor([0, 9.0, 0, 0, 1, 0])).Exp())  # type: ignore[type-var]
+    again = odometry.step(replace(frames[-2], time_s=0.1 * FRAMES))
+    assert len(asked) == 2
+    assert again.tracked
+    assert off_by(again.T_last_c, motion(frames, -1, -2))[0] < 0.06
+
+
+def test_the_motion_before_is_no_answer_by_itself() -> None:
+    with pytest.raises(ValueError, match="unless it is refined"):
+        Odometry(tiny_model("grey"), None, first_guess="motion")
+
+
 def test_standing_still_is_tracked(frames: list[Frame]) -> None:
     stop = [*frames[:4], *[frames[3]] * 3, *frames[4:6]]
     estimates = run([replace(frame, time_s=0.1 * i) for i, frame in enumerate(stop)])

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vo.depth.feature_net import FeatureConfig, FeatureLevel, FeatureNet, stack_levels
-from vo.depth.losses import minimum_reprojection, photometric_error, smoothness
+from vo.depth.losses import minimum_reprojection, smoothness
 from vo.depth.net import Depth, DepthConfig, DepthNet, full_size_depths
+from vo.depth.photometric import photometric_error
 from vo.depth.warp import warp
 from vo.pose_net import PoseConfig, PoseNet
 from vo.refine import PoseRefiner, RefineConfig, Refinement

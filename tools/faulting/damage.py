@@ -25,6 +25,7 @@ class Damage:
         may_pass: what comes out may be a sound file with other content, which nobody can tell from
             a right one: such a result need not be complained of.
         only: suffixes of files that it suits; None is all.
+        names: of files that it suits; None is all.
         shortens: whether a list that it is done to may be a shorter one.
     """
 
@@ -32,7 +33,15 @@ class Damage:
     do: Callable[[Path, list[Path], Rng], None]
     may_pass: bool = False
     only: frozenset[str] | None = None
+    names: frozenset[str] | None = None
     shortens: bool = False
+
+    def suits(self, path: str) -> bool:
+        """Whether it can be done to a file of that name."""
+        suffix, name = Path(path).suffix, Path(path).name
+        return (self.only is None or suffix in self.only) and (
+            self.names is None or name in self.names
+        )
 
 
 def damages() -> list[Damage]:
@@ -54,6 +63,7 @@ def damages() -> list[Damage]:
         Damage("huge number", lambda p, o, rng: _number(p, rng, b"1e300"), only=text),
         Damage("a word for a number", lambda p, o, rng: _number(p, rng, b"seven"), only=text),
         Damage("line missing", _drop_line, only=text, shortens=True),
+        Damage("clock goes back", _exchange_lines, names=frozenset({"times.txt"})),
         Damage("another size", _resize, only=images),
         Damage("16 bits grey", _grey16, may_pass=True, only=images),
         Damage("black", _black, may_pass=True, only=images),
@@ -111,6 +121,13 @@ def _number(path: Path, rng: Rng, new: bytes) -> None:
 def _drop_line(path: Path, others: list[Path], rng: Rng) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     del lines[rng.integers(len(lines))]
+    _write(path, b"".join(lines))
+
+
+def _exchange_lines(path: Path, others: list[Path], rng: Rng) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    i = rng.integers(len(lines) - 1)
+    lines[i : i + 2] = lines[i + 1], lines[i]
     _write(path, b"".join(lines))
 
 

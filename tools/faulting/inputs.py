@@ -187,6 +187,13 @@ def _truth(folder: Path) -> Trajectory:
     return Trajectory.read(folder.parent / "kitti/poses/09.txt").rebased()
 
 
+def _training(folder: Path) -> None:
+    """The drive twice, to learn from and to validate on."""
+    shutil.copytree(folder.parent / "kitti", folder, dirs_exist_ok=True)
+    shutil.copytree(folder / "sequences/09", folder / "sequences/10")
+    shutil.copy(folder / "poses/09.txt", folder / "poses/10.txt")
+
+
 def _paths(folder: Path) -> None:
     """The poses of the drive, and the same a little off."""
     for name, trajectory in _pair(folder).items():
@@ -239,6 +246,7 @@ _BUILDERS = {
     "paths": _paths,
     "paths_tum": _paths_tum,
     "settings": _settings,
+    "training": _training,
     "weights": _weights,
 }
 

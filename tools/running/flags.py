@@ -49,6 +49,9 @@ class RunFlags:
         stride: step between frames.
         fps: images a second of a folder of images without times.txt.
         align: what is adjusted before errors are measured, as in vo-eval.
+        deterministic: the same command leaves the same bytes in every file of a folder of the same
+            name, on the same machine with the same versions and number of threads; no time of day
+            and no speed is written. What the device can compute in no such way ends the run.
         view: watch the run in a window of Rerun.
         rrd: record the view in a file for `rerun FILE`, which does not exist yet; one sequence.
         serve: watch the run as a page, at 127.0.0.1:9090 (and its data at the next port), which
@@ -70,6 +73,7 @@ class RunFlags:
     stride: int = 1
     fps: float | None = None
     align: Alignment = "sim3"
+    deterministic: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     view: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     rrd: RrdFlag = None
     serve: ServeFlag = None

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+import torch
 from scipy.spatial.transform import Rotation
 
 from vo import __version__
@@ -26,6 +27,7 @@ from vo.datasets.errors import InputError
 from vo.drive import Row
 from vo.model import ModelConfig
 from vo.odometry import Estimate
+from vo.ranks import ranks_of_environment
 from vo.refine import RefineConfig
 from vo.settings import write_yaml
 from vo.tools.running.flags import RunFlags
@@ -106,11 +108,12 @@ class Record:
         folder: made by `new_folder`.
         refined: whether there are refined poses.
         log: the run's log, which it has from the beginning.
+        timed: whether its lines tell the time of day.
     """
 
-    def __init__(self, folder: Path, refined: bool, log: LineFile) -> None:
+    def __init__(self, folder: Path, refined: bool, log: LineFile, timed: bool = True) -> None:
         self.folder, self.refined, self.frames = folder, refined, 0
-        self._log = log
+        self._log, self._timed = log, timed
         self._files = {SCALE_FILE: LineFile(folder / SCALE_FILE)}
         self._files[SCALE_FILE].write(",".join(f.name for f in dataclasses.fields(Row)))
         for name in ("raw", "refined") if refined else ("raw",):
@@ -131,8 +134,9 @@ class Record:
             file.close()
 
     def log(self, text: str) -> None:
-        """Write a line with the time of day to the log."""
-        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(text.split())}")
+        """Write a line to the log."""
+        begin = time.strftime("%Y-%m-%d %H:%M:%S ") if self._timed else ""
+        self._log.write(begin + " ".join(text.split()))
 
     def add(self, row: Row, estimate: Estimate, T_w_c_true: Array | None) -> None:
         """Write a frame's lines.
@@ -232,8 +236,12 @@ def write_settings(
         "python": platform.python_version(),
         **versions,
         "device": device,
+        "processes": f"{ranks_of_environment().size}",
+        "threads": f"{torch.get_num_threads()}",
         "machine": f"{platform.machine()}, {platform.system()} {platform.release()}",
     }
+    if flags.deterministic:
+        del lines["started"]
     file = LineFile(folder / COMMAND_FILE)
     for key, value in lines.items():
         file.write(f"{key}: {value}")

@@ -19,6 +19,8 @@ def save_weights(
 ) -> None:  # fmt: skip
     """Write the averaged weights with their card; in half precision where they are to be shipped.
 
+    All processes of a training must call it; the first one writes.
+
     Args:
         flags: of the command.
         config: of the training.
@@ -31,9 +33,12 @@ def save_weights(
 
     from vo.checkpoint import save_checkpoint
 
+    weights = trainer.state.whole_average()
+    if not trainer.ranks.is_writer:
+        return
     half = torch.float16 if flags.preset == "street" else None
     card = _card(flags, config, trainer.state.step, samples, found)
-    save_checkpoint(flags.out / file, trainer.state.average, card, half)
+    save_checkpoint(flags.out / file, weights, card, half)
 
 
 def _card(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -29,11 +32,18 @@ class TrainLog:
         start: first step of this process; later lines of an earlier one are dropped, because these
             steps are done again.
         every: steps a line.
+        timed: whether lines tell the speed.
         pictures_every: steps from one set of pictures to the next.
     """
 
     def __init__(
-        self, folder: Path, steps: int, start: int, every: int = 20, pictures_every: int = 500
+        self,
+        folder: Path,
+        steps: int,
+        start: int,
+        every: int = 20,
+        timed: bool = True,
+        pictures_every: int = 500,
     ) -> None:
         from rich.progress import (
             BarColumn,
@@ -45,9 +55,11 @@ class TrainLog:
         from torch.utils.tensorboard import SummaryWriter
 
         self.path, self.steps = folder / LOG_FILE, steps
-        self.every, self.pictures_every = every, pictures_every
+        self.every, self.timed, self.pictures_every = every, timed, pictures_every
         _drop_from(self.path, start)
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=start)
+        self._folder = folder / "tensorboard"
+        with self._named():
+            self.board = SummaryWriter(str(self._folder), purge_step=start)
         columns = (
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
@@ -67,7 +79,8 @@ class TrainLog:
         trace: TracebackType | None,
     ) -> None:
         self.bar.stop()
-        self.board.close()
+        with self._named():
+            self.board.close()
 
     def step(self, step: Step) -> None:
         """Take in a step."""
@@ -81,28 +94,46 @@ class TrainLog:
         if done % self.every == 0 or done == self.steps:
             means = {name: _mean(values) for name, values in self.sums.items()}
             self.sums.clear()
-            self._write({"step": done, "phase": step.phase, "lr": step.lr} | means)
-            for name, value in means.items():
-                self.board.add_scalar(f"train/{name}", value, done)
-            self.board.add_scalar("train/lr", step.lr, done)
+            told = {k: v for k, v in means.items() if self.timed or k != "images_per_s"}
+            self._write({"step": done, "phase": step.phase, "lr": step.lr} | told)
+            with self._named():
+                for name, value in means.items():
+                    self.board.add_scalar(f"train/{name}", value, done)
+                self.board.add_scalar("train/lr", step.lr, done)
             speed = f"{means['images_per_s']:.1f} images/s"
             note = f"loss {means['loss']:.4g}, {speed}, lr {step.lr:.2g}"
             self.bar.update(self.task, note=note)
             if not console.is_terminal:
                 console.print(f"{done} {step.phase}: {note}", soft_wrap=True)
         if done % self.pictures_every == 0 and step.outcome is not None:
-            for name, picture in pictures(step).items():
-                self.board.add_image(name, picture, done, dataformats="HWC")
+            with self._named():
+                for name, picture in pictures(step).items():
+                    self.board.add_image(name, picture, done, dataformats="HWC")
 
     def validation(self, found: Validation) -> None:
         """Take in a validation."""
         self._write({"step": found.step, "validation": found.numbers, "score": found.score})
-        for name, value in found.numbers.items():
-            self.board.add_scalar(f"validation/{name}", value, found.step)
+        with self._named():
+            for name, value in found.numbers.items():
+                self.board.add_scalar(f"validation/{name}", value, found.step)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Let an error of the disk name TensorBoard's folder."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._folder)) from error
 
     def _write(self, content: dict[str, Any]) -> None:
-        with open(self.path, "a") as file:  # a line is one write: a killed run leaves whole lines
-            file.write(json.dumps(strict(content)) + "\n")
+        line = json.dumps(strict(content)) + "\n"
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with open(self.path, "a") as file:  # in one write: a killed run leaves whole lines
+                file.write(line)
+        except OSError as error:
+            os.truncate(self.path, size)  # a full disk takes a part of the line
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
 
 def pictures(step: Step) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 Given the depth of a target frame, features of target and source, and a first guess of the pose
 T_s_t, find the pose at which the features agree. In the order of an iteration:
 
-    residual, Jacobian, normal equations H, g            `energy`, eq. 1 and 2
+    residual, Jacobian, normal equations H, g            `energy`, eq. 1 and 2, `lookup`
     damping     (H + lambda diag H) xi = -g              `optimizer.damped_step`, eq. 3
-    update      T <- Exp(xi) T                           `optimizer.FeatureMetricLM`, eq. 4
+    update      T <- Exp(xi) T                           `optimizer.next_state`, eq. 4, `motion`
     acceptance  E(Exp(xi) T) < E(T), and a new lambda    `optimizer.accepts`, eq. 5
 
 from the coarsest level of the feature pyramid to the finest (`refiner.PoseRefiner`), at points that

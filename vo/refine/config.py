@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vo.refine.energy import Backend, Derivative
+from vo.refine.energy import Backend
+from vo.refine.lookup import Derivative
 
 Backward = Literal["unroll", "one_step", "implicit"]
 Kernel = Literal["cauchy", "huber", "pseudo_huber", "none"]
@@ -24,7 +25,8 @@ class RefineConfig:
         tolerance_px: an item is done when its next step moves pixels by less (root mean square).
         damping: initial lambda.
         derivative: of the source features; ``central`` has twice the basin of ``exact``.
-        backend: ``compiled`` needs a C++ compiler and some seconds at first.
+        backend: ``compiled`` needs a C++ compiler and up to a minute at first; where no gradient
+            is asked for, whole iterations are compiled.
         backward: how gradients pass: through the iterations, one Gauss-Newton step attached at the
             solution, or the implicit function theorem (exact where g = 0).
         detach_levels: gradients stay within a level.

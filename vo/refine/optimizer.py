@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cache
+from typing import Any, Protocol
 
 import pypose as pp
 import torch
 from torch import Tensor, nn
 
-from vo.refine.energy import Backend, FeaturePair, NormalEquations, normal_equations
+from vo.refine.energy import (
+    Backend,
+    FeaturePair,
+    Law,
+    NormalEquations,
+    compiled,
+    evaluate,
+    normal_equations,
+    robust_law,
+)
+from vo.refine.motion import as_SE3, exponential, exponential_in_closed_form, vee
+
+
+class Energy(Protocol):
+    """Normal equations at T (B, 4, 4), with a prior where there is one."""
+
+    def __call__(  # noqa: D102
+        self, T: Tensor, pair: FeaturePair, prior: Prior | None = None, /
+    ) -> NormalEquations: ...
 
 
 def damped_step(
-    equations: NormalEquations, damping: Tensor, solver: nn.Module, smallest: float = 1e-9
+    equations: NormalEquations,
+    damping: Tensor,
+    solver: Callable[[Tensor, Tensor], Tensor],
+    smallest: float = 1e-9,
 ) -> tuple[Tensor, Tensor]:
     """Solve (H + lambda diag H) xi = -g, eq. 3, for each item (Marquardt 1963).
 
@@ -79,15 +102,8 @@ class Adaptive(pp.optim.strategy.Adaptive):
         pg["damping"] = self.damped(pg, last - loss, predicted)
 
     def damped(self, pg: dict[str, Any], gain: Tensor, predicted: Tensor) -> Tensor:
-        """The next lambda (B,) from the gain of a step and the gain that was predicted.
-
-        Gradients pass from lambda to lambda; the factor between them is a constant.
-        """
-        with torch.no_grad():
-            quality = gain / predicted
-            factor = torch.where(quality > pg["high"], pg["down"], 1.0)
-            factor = torch.where(quality > pg["low"], factor, pg["up"])
-        return (pg["damping"] * factor).clamp(self.min, self.max)
+        """The next lambda (B,), see `damped`."""
+        return damped(pg["damping"], gain, predicted, pg, (self.min, self.max))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +111,7 @@ class State:
     """Where B items stand between two iterations.
 
     Attributes:
-        pose: (B,) SE3 float64.
+        T: (B, 4, 4) float64, the pose.
         equations: the energy around it.
         damping: (B,) float64 lambda.
         active: (B,) bool, False where an item is done or cannot be solved.
@@ -103,7 +119,7 @@ class State:
         prior: pull to the initial pose, scaled to this level.
     """
 
-    pose: pp.LieTensor
+    T: Tensor
     equations: NormalEquations
     damping: Tensor
     active: Tensor
@@ -137,10 +153,7 @@ class Prior:
         """The equations at T (B, 4, 4) with the pull, whose Jacobian is taken as the identity."""
         R = T[:, :3, :3] @ self.T_0[:, :3, :3].mT
         shift = T[:, :3, 3] - (R @ self.T_0[:, :3, 3:])[..., 0]
-        vee = torch.stack(
-            [R[:, 2, 1] - R[:, 1, 2], R[:, 0, 2] - R[:, 2, 0], R[:, 1, 0] - R[:, 0, 1]], -1
-        )
-        error = torch.cat([shift, vee / 2], -1)
+        error = torch.cat([shift, vee(R)], -1)
         pull = self.precision * error
         return replace(
             equations,
@@ -164,14 +177,17 @@ class PoseModel(nn.Module):
     ) -> None:
         super().__init__()
         self.pose = pp.Parameter(pose.detach().clone())
-        self.kernel, self.backend = kernel, backend
+        self.kernel, self.backend, self.law = kernel, backend, robust_law(kernel)
 
     def forward(
         self, pair: FeaturePair, pose: pp.LieTensor | None = None, prior: Prior | None = None
     ) -> NormalEquations:
         """Normal equations at ``pose``, or at the parameter."""
         pose = self.pose if pose is None else pose
-        T = pose.matrix()
+        return self.at(pose.matrix(), pair, prior)
+
+    def at(self, T: Tensor, pair: FeaturePair, prior: Prior | None = None) -> NormalEquations:
+        """Normal equations at a pose given as a matrix (B, 4, 4)."""
         equations = normal_equations(pair, T, self.kernel, self.backend)
         return equations if prior is None else prior.added_to(equations, T)
 
@@ -214,51 +230,42 @@ class FeatureMetricLM(pp.optim.LevenbergMarquardt):
             self._pair, self._state = input, self.begin(input)
             self.loss = self._state.equations.energy.sum()
         self._state = self.iterate(input, self._state)
-        self.pose_model.pose.copy_(self._state.pose)
+        self.pose_model.pose.copy_(as_SE3(self._state.T))
         self.last, self.loss = self.loss, self._state.equations.energy.sum()
         return self.loss
 
     def begin(
         self,
         pair: FeaturePair,
-        pose: pp.LieTensor | None = None,
+        T: Tensor | None = None,
         damping: Tensor | None = None,
         prior: Prior | None = None,
     ) -> State:
-        """State before the first iteration, from ``pose`` or the model's."""
-        pose = self.pose_model.pose if pose is None else pose
-        equations = self.pose_model(pair, pose)
-        enough = (equations.weight > 0).double().mean(1) >= self.min_valid
-        active = enough & torch.isfinite(equations.energy) & has_texture(equations, pair)
-        if prior is not None:
-            prior = prior.scaled_to(equations)
-            equations = prior.added_to(equations, pose.matrix())
+        """State before the first iteration, from T (B, 4, 4) or the model's pose."""
+        T = self.pose_model.pose.matrix() if T is None else T
         if damping is None:
-            start = self.param_groups[0]["damping"]
-            damping = torch.full_like(equations.energy, start, dtype=torch.float64)
-        iterations = torch.zeros_like(active, dtype=torch.int64)
-        return State(pose, equations, damping, active, iterations, prior)
+            damping = T.new_full((len(T),), self.param_groups[0]["damping"], dtype=torch.float64)
+        if self._fuses():
+            return _fused()[0](pair, T, damping, prior, self.pose_model.law, self.min_valid)
+        return first_state(pair, T, damping, prior, self.pose_model.at, self.min_valid)
 
     def iterate(self, pair: FeaturePair, state: State) -> State:
         """One iteration as a function: gradients pass through it where they are enabled."""
-        xi, solvable = damped_step(state.equations, state.damping, self.solver)
-        active = state.active & solvable
-        xi = torch.where(active[:, None], xi, 0)
-        proposed = pp.se3(xi).Exp() @ state.pose  # eq. 4
-        after = self.pose_model(pair, proposed, state.prior)
-        accepted, last, loss = accepts(state.equations, after)
-        accepted = accepted & active
-        damping = self._damp(state, xi, last, loss)
-        with torch.no_grad():
-            squared_px = xi[:, None] @ state.equations.motion.double() @ xi[..., None]
-            moves = squared_px.flatten() > self.tolerance_px**2
-        return State(
-            pose=choose(accepted, proposed, state.pose),
-            equations=_choose_equations(accepted, after, state.equations),
-            damping=torch.where(active, damping, state.damping),
-            active=active & moves,
-            iterations=state.iterations + active,
-            prior=state.prior,
+        if self._fuses():
+            rates = {key: self.param_groups[0][key] for key in ("high", "low", "up", "down")}
+            limits = self.strategy.min, self.strategy.max
+            return _fused()[1](pair, state, self.pose_model.law, rates, limits, self.tolerance_px)
+        return next_state(
+            pair, state, self.pose_model.at, exponential, self.solver, self._damp, self.tolerance_px
+        )
+
+    def _fuses(self) -> bool:
+        """Whether whole iterations are compiled: PyPose's own parts and long graphs are not."""
+        return (
+            self.pose_model.backend == "compiled"
+            and not torch.is_grad_enabled()
+            and type(self.solver) is pp.optim.solver.Cholesky
+            and type(self.strategy) is Adaptive
         )
 
     def _damp(self, state: State, xi: Tensor, last: Tensor, loss: Tensor) -> Tensor:
@@ -268,12 +275,10 @@ class FeatureMetricLM(pp.optim.LevenbergMarquardt):
         J = L^T and R = L^-1 g, which stand for all residuals: J^T J = H and J^T R = g.
         """
         group = {**self.param_groups[0], "damping": state.damping}
+        if isinstance(self.strategy, Adaptive):
+            return self.strategy.damped(group, last - loss, predicted_gain(state, xi))
         with torch.no_grad():
             H, g = state.equations.hessian.double(), state.equations.gradient.double()
-            predicted = -(xi * (2 * g + (H @ xi[..., None])[..., 0])).sum(-1)
-        if isinstance(self.strategy, Adaptive):
-            return self.strategy.damped(group, last - loss, predicted)
-        with torch.no_grad():
             L, info = torch.linalg.cholesky_ex(torch.nan_to_num(H))
             L = torch.where(
                 (info == 0)[:, None, None], L, torch.eye(6, dtype=L.dtype, device=L.device)
@@ -282,6 +287,115 @@ class FeatureMetricLM(pp.optim.LevenbergMarquardt):
         self.strategy.update(group, last, loss, L.mT, xi.detach()[..., None], R)
         damping = group["damping"]
         return damping if isinstance(damping, Tensor) else torch.full_like(state.damping, damping)
+
+
+def first_state(
+    pair: FeaturePair,
+    T: Tensor,
+    damping: Tensor,
+    prior: Prior | None,
+    energy: Energy,
+    min_valid: float,
+) -> State:
+    """The energy around the pose that a level begins with, and which items can be refined."""
+    equations = energy(T, pair)
+    enough = (equations.weight > 0).double().mean(1) >= min_valid
+    active = enough & torch.isfinite(equations.energy) & has_texture(equations, pair)
+    if prior is not None:
+        prior = prior.scaled_to(equations)
+        equations = prior.added_to(equations, T)
+    return State(T, equations, damping, active, torch.zeros_like(active, dtype=torch.int64), prior)
+
+
+def next_state(
+    pair: FeaturePair,
+    state: State,
+    energy: Energy,
+    exponential: Callable[[Tensor], Tensor],
+    solver: Callable[[Tensor, Tensor], Tensor],
+    damp: Callable[[State, Tensor, Tensor, Tensor], Tensor],
+    tolerance_px: float,
+) -> State:
+    """One iteration of Levenberg and Marquardt, for each item by itself."""
+    xi, solvable = damped_step(state.equations, state.damping, solver)
+    active = state.active & solvable
+    xi = torch.where(active[:, None], xi, 0)
+    proposed = exponential(xi) @ state.T  # eq. 4
+    after = energy(proposed, pair, state.prior)
+    accepted, last, loss = accepts(state.equations, after)
+    accepted = accepted & active
+    with torch.no_grad():
+        squared_px = xi[:, None] @ state.equations.motion.double() @ xi[..., None]
+        moves = squared_px.flatten() > tolerance_px**2
+    return State(
+        T=torch.where(accepted[:, None, None], proposed, state.T),
+        equations=_choose_equations(accepted, after, state.equations),
+        damping=torch.where(active, damp(state, xi, last, loss), state.damping),
+        active=active & moves,
+        iterations=state.iterations + active,
+        prior=state.prior,
+    )
+
+
+def predicted_gain(state: State, xi: Tensor) -> Tensor:
+    """By how much the quadratic model falls with a step, -xi^T (2 g + H xi), (B,)."""
+    with torch.no_grad():
+        H, g = state.equations.hessian.double(), state.equations.gradient.double()
+        return -(xi * (2 * g + (H @ xi[..., None])[..., 0])).sum(-1)
+
+
+@cache
+def _fused() -> tuple[Callable[..., State], Callable[..., State]]:
+    """`first_state` and `next_state` as one graph each, with a closed form of the exponential, as
+    PyPose's Lie tensors cannot be compiled."""
+
+    def energy(law: Law) -> Energy:
+        def at(T: Tensor, pair: FeaturePair, prior: Prior | None = None) -> NormalEquations:
+            equations = evaluate(pair, T.to(pair.points), law)
+            return equations if prior is None else prior.added_to(equations, T)
+
+        return at
+
+    def first(
+        pair: FeaturePair, T: Tensor, damping: Tensor, prior: Prior | None, law: Law, valid: float
+    ) -> State:
+        return first_state(pair, T, damping, prior, energy(law), valid)
+
+    def next_(
+        pair: FeaturePair, state: State, law: Law, rates: dict[str, float],
+        limits: tuple[float, float], tolerance_px: float,
+    ) -> State:  # fmt: skip
+        def damp(state: State, xi: Tensor, last: Tensor, loss: Tensor) -> Tensor:
+            gain = predicted_gain(state, xi)
+            return damped(state.damping, last - loss, gain, rates, limits)
+
+        exp = exponential_in_closed_form
+        return next_state(pair, state, energy(law), exp, cholesky_solution, damp, tolerance_px)
+
+    return compiled(first), compiled(next_)
+
+
+def cholesky_solution(A: Tensor, b: Tensor) -> Tensor:
+    """What PyPose's Cholesky returns, without a look at the values."""
+    return torch.cholesky_solve(b, torch.linalg.cholesky_ex(A).L)
+
+
+def damped(
+    damping: Tensor,
+    gain: Tensor,
+    predicted: Tensor,
+    rates: dict[str, float],
+    limits: tuple[float, float],
+) -> Tensor:
+    """The next lambda (B,) from the gain of a step and the gain that was predicted.
+
+    Gradients pass from lambda to lambda; the factor between them is a constant.
+    """
+    with torch.no_grad():
+        quality = gain / predicted
+        factor = torch.where(quality > rates["high"], rates["down"], 1.0)
+        factor = torch.where(quality > rates["low"], factor, rates["up"])
+    return (damping * factor).clamp(*limits)
 
 
 def has_texture(equations: NormalEquations, pair: FeaturePair) -> Tensor:
@@ -293,16 +407,11 @@ def has_texture(equations: NormalEquations, pair: FeaturePair) -> Tensor:
         return change > 1e-11 * size * motion
 
 
-def choose(mask: Tensor, a: pp.LieTensor, b: pp.LieTensor) -> pp.LieTensor:
-    """SE3 of ``a`` where the mask (B,) holds, else of ``b``."""
-    return pp.SE3(torch.where(mask[:, None], a.tensor(), b.tensor()))
-
-
 def _choose_equations(mask: Tensor, a: NormalEquations, b: NormalEquations) -> NormalEquations:
     def pick(name: str) -> Tensor:
         x, y = getattr(a, name), getattr(b, name)
         return torch.where(mask.view(-1, *[1] * (x.ndim - 1)), x, y)
 
-    if mask.all():
+    if not torch.compiler.is_compiling() and mask.all():
         return a
     return NormalEquations(*map(pick, NormalEquations.__dataclass_fields__))

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from vo.depth.feature_net import FeatureLevel
 from vo.depth.warp import scale_intrinsics
-from vo.refine.energy import NEAREST, Derivative, FeaturePair, feature_rows
+from vo.refine.energy import NEAREST, FeaturePair
+from vo.refine.lookup import Derivative, feature_rows
 
+MEDIAN_OF = 8000  # pixels at least
 FORBIDDEN_PX = 2  # bilinear taps and central differences reach so far
 
 
@@ -45,27 +47,29 @@ def feature_pair(
         static: (B, 1, H, W) 1 where the scene stands still; None is everywhere.
         median: (B,) median depth where it is known already.
     """
-    height, width = target.features.shape[-2:]
+    height, width = size = target.features.shape[-2], target.features.shape[-1]
     dtype = torch.float64 if target.features.dtype == torch.float64 else torch.float32
     index = drawn_pixels(height * width, num_points, seed, target.features.device)
-    z, known = level_depth(depth.to(dtype), static, (height, width), min_depth)
+    u, v = index % width, index // width
+    z, known = depth_at(u, v, size, depth, static, min_depth)
+    z = z.to(dtype)
     scale_y, scale_x = height / depth.shape[-2], width / depth.shape[-1]
     K = scale_intrinsics(K.to(dtype), scale_x, scale_y)
     f_t, c_t = clean(target.features.to(dtype), target.confidence.to(dtype))
     f_s, c_s = clean(source.features.to(dtype), source.confidence.to(dtype))
     if not source_confidence:
         c_s = (c_s > 0).to(dtype)
-    z, known, f_t, c_t = (m.flatten(2)[:, :, index] for m in (z, known, f_t, c_t))
-    x = (index % width - K[:, 0, 2, None]) / K[:, 0, 0, None]
-    y = (index // width - K[:, 1, 2, None]) / K[:, 1, 1, None]
-    points = torch.stack([x, y, torch.ones_like(x)], -1) * z.mT
+    x = (u - K[:, 0, 2, None]) / K[:, 0, 0, None]
+    y = (v - K[:, 1, 2, None]) / K[:, 1, 1, None]
+    points = torch.stack([x * z, y * z, z], 1).mT
     if median is None:
         median = median_depth(depth, min_depth)
     return FeaturePair(
-        rows=feature_rows(f_s, c_s),
-        size=(height, width),
-        target=f_t.mT.contiguous(),
-        weight=(c_t * known.to(dtype))[:, 0],
+        rows=feature_rows(f_s),
+        confidence=feature_rows(c_s),
+        size=size,
+        target=f_t.flatten(2).mT[:, index].contiguous(),
+        weight=c_t.flatten(1)[:, index] * known,
         points=points,
         K=K,
         nearest=NEAREST * median.to(dtype),
@@ -76,37 +80,56 @@ def feature_pair(
 @cache
 def drawn_pixels(pixels: int, num_points: int | None, seed: int, device: torch.device) -> Tensor:
     """Flat indices (N,) of pixels drawn without repetition, the same on every device."""
-    if num_points is None or num_points >= pixels:
-        return torch.arange(pixels, device=device)
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randperm(pixels, generator=generator)[:num_points].sort().values.to(device)
+    with torch.inference_mode(False):  # what is kept serves training, too
+        if num_points is None or num_points >= pixels:
+            return torch.arange(pixels, device=device)
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randperm(pixels, generator=generator)[:num_points].sort().values.to(device)
 
 
-def level_depth(
-    depth: Tensor, static: Tensor | None, size: tuple[int, int], min_depth: float
+def depth_at(
+    u: Tensor,
+    v: Tensor,
+    size: tuple[int, int],
+    depth: Tensor,
+    static: Tensor | None,
+    min_depth: float,
 ) -> tuple[Tensor, Tensor]:
-    """Depth at the pixels of a level (B, 1, h, w), 1 where unknown, and whether it is known.
+    """Depth (B, N) at pixels u, v (N,) of a level of that size, 1 where unknown, and where known.
 
     The centre of a level's pixel lies between pixels of the image; their depths are averaged where
     all of them are known.
     """
-    known = torch.isfinite(depth) & (depth > min_depth)
+    height, width = depth.shape[-2:]
+    (left, right, a), (top, bottom, b) = (
+        _neighbours(u, size[1], width), _neighbours(v, size[0], height)
+    )  # fmt: skip
+    shares = torch.stack([(1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b])
+    around = torch.stack([top * width + left, top * width + right,
+                          bottom * width + left, bottom * width + right])  # fmt: skip
+    z = depth.flatten(1)[:, around]  # (B, 4, N)
+    known = (z > min_depth) & (z < torch.inf)
     if static is not None:
-        known = known & (static > 0.5)
-    z = torch.where(known, depth, 1.0)
-    if tuple(depth.shape[-2:]) == size:
-        return z, known
-    z, share = (
-        F.interpolate(m, size=size, mode="bilinear", align_corners=False)
-        for m in (z, known.to(depth))
-    )
-    known = share > 0.999
-    return torch.where(known, z, 1.0), known
+        known = known & (static.flatten(1)[:, around] > 0.5)
+    known = (known | (shares < 1e-3)).all(1)
+    return torch.where(known, (torch.where(known[:, None], z, 1.0) * shares).sum(1), 1.0), known
+
+
+def _neighbours(at: Tensor, count: int, of: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The pixels before and after the centre of pixel ``at`` of ``count`` in a line of ``of``
+    pixels, and how near the one after is, from 0 to 1."""
+    centre = ((at + 0.5) * (of / count) - 0.5).clamp(0, of - 1)
+    before = centre.floor().long()
+    return before, (before + 1).clamp(max=of - 1), centre - before
 
 
 def median_depth(depth: Tensor, min_depth: float) -> Tensor:
-    """Median of the known depths of each item, (B,); 1 where none is known. No gradient."""
+    """Median of the known depths of each item, (B,); 1 where none is known. No gradient.
+
+    Of large maps every so many pixels will do: it is a unit of length, no measurement.
+    """
     flat = depth.detach().flatten(1)
+    flat = flat[:, :: max(1, flat.shape[1] // MEDIAN_OF)]
     known = torch.isfinite(flat) & (flat > min_depth)
     median = torch.where(known, flat, torch.nan).nanmedian(1).values
     return torch.where(torch.isfinite(median), median, 1.0)
@@ -117,11 +140,15 @@ def clean(features: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
 
     0 * NaN is NaN, in gradients as well, so that a weight of 0 alone would not help.
     """
-    bad = ~(torch.isfinite(features).all(1, keepdim=True) & torch.isfinite(confidence))
-    # A look at values cannot be recorded in a graph; without it the result is the same.
-    if not torch.compiler.is_compiling() and not bad.any():
-        return features, confidence
+    # A look at values cannot be recorded in a graph; without it the result is the same. A sum is
+    # finite only where all its terms are.
+    if not torch.compiler.is_compiling():
+        sums = features.detach().sum() + confidence.detach().sum()
+        if torch.isfinite(sums):
+            return features, confidence
+    finite = torch.isfinite(features)
+    bad = ~(finite.all(1, keepdim=True) & torch.isfinite(confidence))
     reach = F.max_pool2d(bad.to(features), 2 * FORBIDDEN_PX + 1, 1, FORBIDDEN_PX) > 0
-    features = torch.where(torch.isfinite(features), features, 0.0)
+    features = torch.where(finite, features, 0.0)
     confidence = torch.where(torch.isfinite(confidence) & ~reach, confidence, 0.0)
     return features, confidence

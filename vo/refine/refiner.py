@@ -16,13 +16,13 @@ from vo.depth.feature_net import FeatureLevel
 from vo.refine.config import Kernel, RefineConfig
 from vo.refine.energy import FeaturePair, NormalEquations
 from vo.refine.gradients import attach
+from vo.refine.motion import as_SE3
 from vo.refine.optimizer import (
     Adaptive,
     FeatureMetricLM,
     PoseModel,
     Prior,
     State,
-    choose,
     has_texture,
 )
 from vo.refine.points import feature_pair, median_depth
@@ -123,34 +123,37 @@ class PoseRefiner(nn.Module):
             # Only `unroll` keeps the iterations; the others attach their gradient at the end.
             keep = torch.is_grad_enabled() and self.config.backward == "unroll"
             with torch.set_grad_enabled(keep):
-                states = self._descend(pairs, start, self._prior(start, median), damping)
-            pose = states[-1].pose
+                states = self._descend(pairs, start, median, damping)
+            poses = as_SE3(torch.cat([state.T for state in states])).tensor().chunk(len(states))
+            poses = tuple(map(pp.SE3, poses))
+            pose = poses[-1]
             if torch.is_grad_enabled() and not keep:
                 prior = states[-1].prior
                 pose = attach(pairs[-1], pose, self._model(pose), prior, self.config)
-            return self._judge(pairs[-1], states, start, pose, finite, median)
+            return self._judge(pairs[-1], states, start, (*poses[:-1], pose), finite, median)
 
     def _descend(
         self,
         pairs: list[FeaturePair],
-        pose: pp.LieTensor,
-        prior: Prior | None,
+        start: pp.LieTensor,
+        median: Tensor,
         damping: Tensor | None,
     ) -> list[State]:
         """Levenberg-Marquardt on each level, from the pose of the coarser one."""
-        states = []
-        for pair, iterations in zip(pairs, self.config.iterations, strict=True):
-            config = self.config
-            optimizer = FeatureMetricLM(
-                self._model(pose), self.solver, self.strategy, config.tolerance_px, config.min_valid
-            )
-            state = optimizer.begin(pair, pose, damping, prior)
+        states, config = [], self.config
+        optimizer = FeatureMetricLM(
+            self._model(start), self.solver, self.strategy, config.tolerance_px, config.min_valid
+        )
+        T = start.matrix().contiguous()
+        prior = self._prior(T.clone(), median)
+        for pair, iterations in zip(pairs, config.iterations, strict=True):
+            state = optimizer.begin(pair, T, damping, prior)
             for _ in range(iterations):
                 if not state.active.any():
                     break
                 state = optimizer.iterate(pair, state)
             states.append(state)
-            pose = pp.SE3(state.pose.tensor().detach()) if config.detach_levels else state.pose
+            T = state.T.detach() if config.detach_levels else state.T
         return states
 
     def _model(self, pose: pp.LieTensor) -> PoseModel:
@@ -180,25 +183,25 @@ class PoseRefiner(nn.Module):
             median=median,
         )
 
-    def _prior(self, start: pp.LieTensor, median: Tensor) -> Prior | None:
+    def _prior(self, T: Tensor, median: Tensor) -> Prior | None:
         if not self.config.prior:
             return None
         sigma_t = self.config.prior_translation * median
         sigma_r = torch.full_like(median, math.radians(self.config.prior_rotation_deg))
         sigma = torch.stack([sigma_t] * 3 + [sigma_r] * 3, -1)
-        return Prior(start.matrix(), sigma**-2)
+        return Prior(T, sigma**-2)
 
     def _judge(
         self,
         pair: FeaturePair,
         states: list[State],
         start: pp.LieTensor,
-        pose: pp.LieTensor,
+        poses: tuple[pp.LieTensor, ...],
         finite: Tensor,
         median: Tensor,
     ) -> Refinement:
         """Keep the refined pose where it can be trusted, and say why not elsewhere."""
-        config, last = self.config, states[-1].equations
+        config, last, pose = self.config, states[-1].equations, poses[-1]
         with torch.no_grad():
             before = self._model(start)(pair, start)
             move = (pose.detach() @ start.detach().Inv()).Log().tensor()
@@ -217,8 +220,8 @@ class PoseRefiner(nn.Module):
                 reason = torch.where(fault, int(value), reason)
         success = reason == Reason.REFINED
         return Refinement(
-            pose=choose(success, pose, start),
-            levels=tuple(choose(success, state.pose, start) for state in states),
+            pose=_choose(success, pose, start),
+            levels=tuple(_choose(success, level, start) for level in poses),
             success=success,
             reason=reason,
             energy_before=_mean_energy(before),
@@ -246,6 +249,11 @@ def make_kernel(name: Kernel, scale: float) -> nn.Module | None:
 def _mean_energy(equations: NormalEquations) -> Tensor:
     weight = equations.weight.detach()
     return (weight * equations.cost.detach()).sum(1) / weight.sum(1).clamp(min=1e-12)
+
+
+def _choose(mask: Tensor, a: pp.LieTensor, b: pp.LieTensor) -> pp.LieTensor:
+    """SE3 of ``a`` where the mask (B,) holds, else of ``b``."""
+    return pp.SE3(torch.where(mask[:, None], a.tensor(), b.tensor()))
 
 
 def _finite_pose(T_init: pp.LieTensor) -> tuple[pp.LieTensor, Tensor]:

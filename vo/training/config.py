@@ -19,14 +19,14 @@ class DataConfig:
     """What is learned from.
 
     Attributes:
-        batch: samples a step.
+        batch: samples a step, over all processes of torchrun and all parts of ``accumulate``.
         gaps: distances between the frames of a sample, drawn evenly.
         mirror: whether every other sample is mirrored.
         stereo: whether the other camera of a stereo pair is one more source, at its known pose;
             it makes depth and poses metric.
         augment: other light and another camera, for the networks' eyes only.
-        memory_gb: decoded frames are kept in memory up to this size.
-        workers: threads that read frames.
+        memory_gb: decoded frames are kept in memory up to this size, by each process.
+        workers: threads that read frames, of each process.
     """
 
     batch: int = 12
@@ -158,6 +158,12 @@ class MetricConfig:
 class OptimConfig:
     """How the loss is minimised.
 
+    The same batch gives the same losses and gradients however many processes and parts it is taken
+    in, up to the order of sums, but for what looks at all of a batch at once: the statistics of
+    batch normalisation (see ``batch_norm``), dropout, the mean over refinements that succeeded and
+    the median depth in the distillation, the mean over pixels with ``loss.mask_outside``, and the
+    variance in the loss of metric depth. These are those of each part.
+
     Attributes:
         steps: of the whole training, bootstrap included.
         lr: learning rate of AdamW.
@@ -176,6 +182,16 @@ class OptimConfig:
             where the device computes it natively, else ``fp32``.
         seed: of everything that is drawn.
         most_faults: steps in a row with a loss that is not finite, after which training stops.
+        accumulate: parts in which each process takes its samples of a step, one after the other,
+            which spares memory.
+        batch_norm: statistics of batch normalisation: ``own`` of each part, running ones averaged
+            over the processes; ``sync`` of a part of all processes together (GPUs only); ``frozen``
+            running ones as they are at the start, which suits pretrained weights and small parts.
+        shard: whether the processes share out weights, their average and the optimizer (FSDP2),
+            for networks that are too large for one GPU; the files stay the same.
+
+    Raises:
+        InputError: when there are no parts.
     """
 
     steps: int = 20_000
@@ -192,6 +208,14 @@ class OptimConfig:
     precision: Precision = "fp32"
     seed: int = 0
     most_faults: int = 5
+    accumulate: int = 1
+    batch_norm: Literal["own", "sync", "frozen"] = "own"
+    shard: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves nothing to learn from."""
+        if self.accumulate < 1:
+            raise InputError("--optim.accumulate", f"is {self.accumulate}", "give 1 or more")
 
 
 @dataclass(frozen=True, slots=True)

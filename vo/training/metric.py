@@ -23,6 +23,7 @@ from vo.datasets.frame import Sequence as Drive
 from vo.datasets.sequence import prefetch, resize_image
 from vo.depth_scores import METRICS, DepthProtocol, DepthScores, score_depth, summarise
 from vo.model import Model
+from vo.ranks import ALONE, Ranks
 from vo.training.config import MetricConfig
 from vo.training.objective import Outcome
 
@@ -90,7 +91,11 @@ def protocol_of(config: MetricConfig) -> DepthProtocol:
 
 
 def validate_depth(
-    model: Model, drives: Sequence[Drive], config: MetricConfig, device: str = "cpu"
+    model: Model,
+    drives: Sequence[Drive],
+    config: MetricConfig,
+    device: str = "cpu",
+    ranks: Ranks = ALONE,
 ) -> tuple[float, dict[str, float]]:
     """Score the depth of drives that were not trained on.
 
@@ -99,16 +104,22 @@ def validate_depth(
         drives: sequences with true depth, already cropped; images of any size.
         config: protocol, see `protocol_of`.
         device: to compute on.
+        ranks: of the processes, which share the drives.
 
     Returns:
         the score, which is abs_rel over all images, and all numbers by name: ``abs_rel`` and so on
-        over all images, ``DRIVE/abs_rel`` over those of one drive.
+        over all images, ``DRIVE/abs_rel`` over those of one drive; the same on all processes.
     """
     protocol = protocol_of(config)
     everything: list[DepthScores] = []
     numbers: dict[str, float] = {}
-    for drive in drives:
-        scores = [score_depth(p, d, protocol) for p, d in _predictions(model, drive, device)]
+    found = ranks.unshare(
+        [
+            [score_depth(p, d, protocol) for p, d in _predictions(model, drive, device)]
+            for drive in ranks.share(drives)
+        ]
+    )
+    for drive, scores in zip(drives, found, strict=True):
         numbers |= {f"{drive.name}/{k}": v for k, v in _means(scores).items()}
         everything += scores
     numbers |= _means(everything)

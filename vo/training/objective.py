@@ -20,10 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vo.datasets.draws import Source
 from vo.datasets.triplets import TripletBatch
 from vo.depth.feature_net import FeatureLevel
-from vo.depth.losses import minimum_reprojection, photometric_error, smoothness
+from vo.depth.losses import minimum_reprojection, smoothness
 from vo.depth.net import Depth, full_size_depths
+from vo.depth.photometric import moments_of, photometric_error
 from vo.depth.warp import warp
 from vo.model import Model
 from vo.refine import PoseRefiner, Refinement
@@ -56,7 +58,7 @@ def self_supervised(
     seen: Tensor,
     config: LossConfig,
     refinement: RefineTraining,
-    generator: torch.Generator,
+    generator: Source,
     bf16: bool = False,
 ) -> Outcome:
     """Loss of a batch from images alone.
@@ -153,17 +155,18 @@ class Scene:
 
     def __init__(
         self, target: Tensor, sources: Tensor, K: Tensor, config: LossConfig,
-        generator: torch.Generator,
+        generator: Source,
     ) -> None:  # fmt: skip
         self.target, self.sources, self.config, self.generator = target, sources, config, generator
         self.views = len(sources) // len(target)
         self.K = K.repeat(self.views, 1, 1)
-        self.targets = target.repeat(self.views, 1, 1, 1)
+        window, uses_ssim = config.ssim_window, config.ssim_share > 0
+        self.moments = moments_of(target, window) if uses_ssim else None
         self.still = self._error(sources).chunk(self.views) if config.auto_mask else None
 
     def _error(self, images: Tensor) -> Tensor:
         c = self.config
-        return photometric_error(images, self.targets, c.ssim_window, c.ssim_share)
+        return photometric_error(images, self.target, c.ssim_window, c.ssim_share, self.moments)
 
     def photometric(
         self, depths: tuple[Tensor, ...] | list[Tensor], T_s_t: pp.LieTensor

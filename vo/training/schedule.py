@@ -1,10 +1,13 @@
-"""Learning rate and momentum of every step, as functions of its number."""
+"""What is minimised in every step, learning rate and momentum, as functions of its number."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from vo.training.config import OptimConfig, TrainConfig
+
+Phase = Literal["bootstrap", "warmup", "refinement", "metric"]
 
 MOMENTUM = 0.9  # AdamW's first decay, where the schedule says nothing
 
@@ -13,6 +16,17 @@ MOMENTUM = 0.9  # AdamW's first decay, where the schedule says nothing
 # momentum the other way round. PyTorch's OneCycleLR takes the same steps.
 _DIVIDE, _FINAL, _RISE = 10.0, 100.0, 0.3
 _CYCLE_MOMENTUM = (0.95, 0.85)  # at the smallest and at the largest rate
+
+
+def phase_of(step: int, config: TrainConfig) -> Phase:
+    """What is minimised in a step: true depth and poses, video, video with refinement, or the
+    error of metric depth."""
+    if config.metric.enabled:
+        return "metric"
+    if step < config.bootstrap.steps:
+        return "bootstrap"
+    refines = step >= config.bootstrap.steps + config.refinement.warmup
+    return "refinement" if config.refinement.enabled and refines else "warmup"
 
 
 def rate(step: int, config: TrainConfig) -> float:

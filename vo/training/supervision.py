@@ -12,6 +12,7 @@ import pypose as pp
 import torch
 from torch import Tensor
 
+from vo.datasets.draws import Source, normal
 from vo.datasets.triplets import TripletBatch
 from vo.depth.net import full_size_depths
 from vo.model import Model
@@ -29,10 +30,22 @@ def supervised(
     seen: Tensor,
     config: Bootstrap,
     refinement: RefineTraining,
-    generator: torch.Generator,
+    generator: Source,
     bf16: bool = False,
+    pixels: float | None = None,
 ) -> Outcome:
     """Loss of a batch with truth: log depth, poses, and poses refined from a disturbed start.
+
+    Args:
+        model: the networks.
+        refiner: the refinement; None leaves out the third part.
+        batch: samples with truth.
+        seen: changed images as ``batch.images``, which the networks see.
+        config: weights of the parts.
+        refinement: which gradients flow.
+        generator: of the disturbance.
+        bf16: whether networks compute in bfloat16.
+        pixels: that the error of depth is divided by; those with true depth when not given.
 
     Raises:
         ValueError: when the batch has no true depth or no true poses.
@@ -48,7 +61,7 @@ def supervised(
         [log_error(d, batch.depth, config.beyond) for d in full_size_depths(depth, *bounds)]
     )
     near = (batch.depth > 0) & (batch.depth < FARTHEST)
-    depth_loss = errors.sum() / len(errors) / near.sum().clamp(min=1)
+    depth_loss = errors.sum() / len(errors) / (pixels or near.sum().clamp(min=1))
     T_true = pp.mat2SE3(batch.T_s_t.transpose(0, 1).flatten(0, 1), check=False)
     pose_loss = pose_error(T_raw, T_true)
     loss = config.depth * depth_loss + config.pose * pose_loss
@@ -96,9 +109,9 @@ def pose_error(T: pp.LieTensor, T_true: pp.LieTensor) -> Tensor:
     return pose_errors(T, T_true).mean()
 
 
-def disturbed(T: pp.LieTensor, config: Bootstrap, generator: torch.Generator) -> pp.LieTensor:
+def disturbed(T: pp.LieTensor, config: Bootstrap, generator: Source) -> pp.LieTensor:
     """Poses off by normally distributed translations and rotations."""
-    noise = torch.randn(len(T), 6, dtype=torch.float64, generator=generator).to(T.device)
+    noise = normal((len(T), 6), generator, torch.float64).to(T.device)
     noise[:, :3] *= config.start_translation
     noise[:, 3:] *= math.radians(config.start_rotation_deg)
     return pp.se3(noise).Exp() @ T

@@ -13,6 +13,7 @@ from vo.datasets.sequence import prefetch
 from vo.drive import Drive, Verdict, judge, run
 from vo.model import Model
 from vo.odometry import Odometry
+from vo.ranks import ALONE, Ranks
 from vo.refine import RefineConfig
 from vo.trajectory import Trajectory
 
@@ -37,7 +38,11 @@ class Validation:
 
 
 def validate(
-    model: Model, drives: Sequence[Drives], refine: RefineConfig, device: str = "cpu"
+    model: Model,
+    drives: Sequence[Drives],
+    refine: RefineConfig,
+    device: str = "cpu",
+    ranks: Ranks = ALONE,
 ) -> tuple[float, dict[str, float]]:
     """Run the odometry over drives.
 
@@ -46,19 +51,18 @@ def validate(
         drives: sequences of the model's size.
         refine: settings of the refinement.
         device: to compute on.
+        ranks: of the processes, which share the drives.
 
     Returns:
-        the score, and all numbers by name.
+        the score, and all numbers by name; the same on all processes.
     """
-    scores, numbers = [], {}
-    for sequence in drives:
-        odometry = Odometry(model, refine, device=device)
-        drive = Drive()
-        for frame, estimate in run(odometry, prefetch(sequence)):
-            drive.add(frame, estimate)
-        found = _numbers(drive, sequence)
-        scores.append(score_of(found))
-        numbers |= {f"{sequence.name}/{name}": value for name, value in found.items()}
+    found = ranks.unshare([_run(model, d, refine, device) for d in ranks.share(drives)])
+    numbers = {
+        f"{sequence.name}/{name}": value
+        for sequence, of_drive in zip(drives, found, strict=True)
+        for name, value in of_drive.items()
+    }
+    scores = [score_of(of_drive) for of_drive in found]
     return (float(np.mean(scores)) if scores else math.inf), numbers
 
 
@@ -69,6 +73,14 @@ def score_of(numbers: dict[str, float]) -> float:
         if name in numbers:
             return numbers[name]
     return math.inf
+
+
+def _run(model: Model, sequence: Drives, refine: RefineConfig, device: str) -> dict[str, float]:
+    odometry = Odometry(model, refine, device=device)
+    drive = Drive()
+    for frame, estimate in run(odometry, prefetch(sequence)):
+        drive.add(frame, estimate)
+    return _numbers(drive, sequence)
 
 
 def _numbers(drive: Drive, sequence: Drives) -> dict[str, float]:

@@ -8,16 +8,14 @@ from torch.func import jacrev
 from torch.nn.functional import grid_sample
 
 from vo.refine import FeaturePair, feature_pair, normal_equations
-from vo.refine.energy import (
+from vo.refine.energy import pixel_jacobian, project, robust, robust_law
+from vo.refine.lookup import (
     bag_rows,
-    bilinear_taps,
-    feature_reductions,
+    bag_values,
     feature_rows,
     gather_rows,
-    pixel_jacobian,
-    project,
-    robust,
-    robust_law,
+    gather_values,
+    square_of,
 )
 
 KERNELS = [
@@ -38,13 +36,6 @@ def pair_of(scene, level: int = 2, derivative="exact", **options) -> FeaturePair
     )  # fmt: skip
 
 
-def seen_from(pair: FeaturePair, T: torch.Tensor):
-    """`project` with the parts of a pair and of a pose."""
-    return project(
-        pair.points, pair.weight, pair.K, pair.nearest, T[:, :3, :3], T[:, :3, 3], pair.size
-    )
-
-
 def se3(xi: torch.Tensor) -> torch.Tensor:
     """Exp of (B, 6) as (B, 4, 4) by the matrix exponential: not PyPose's formula."""
     tx, ty, tz, wx, wy, wz = xi.unbind(-1)
@@ -59,11 +50,11 @@ def test_pixel_jacobian_is_the_derivative_of_the_projection():
 
     def pixels(xi):
         M = se3(xi) @ T
-        return seen_from(pair, M)[1]
+        return project(pair, M)[1].mT
 
     J = jacrev(pixels)(torch.zeros(2, 6).double())  # (B, N, 2, B, 6)
     J = torch.stack([J[b, :, :, b] for b in range(2)])
-    seen, _, q = seen_from(pair, T)
+    seen, _, q = project(pair, T)
     J_u, J_v = pixel_jacobian(q, pair.K)
     for mine, axis in ((J_u, 0), (J_v, 1)):
         assert torch.allclose(mine.mT[seen], J[:, :, axis][seen], atol=1e-10, rtol=1e-12)
@@ -82,11 +73,10 @@ def test_gradient_and_hessian_equal_autograd(kernel):
     assert torch.allclose(gradient, 2 * equations.gradient, rtol=1e-10, atol=1e-10)
 
     def residual(xi):
-        M = se3(xi) @ start
-        _, pixels, _ = seen_from(pair, M)
-        index, (weights, _, _) = bilinear_taps(pixels, pair.size)
-        found = gather_rows(pair.rows, index, weights).view(2, -1, pair.rows.shape[1])
-        return found[..., :-1] - pair.target
+        _, pixels, _ = project(pair, se3(xi) @ start)
+        square = square_of(pixels, pair.size)
+        found = gather_values(pair.rows, square, pair.size[1])
+        return found.view(pair.target.shape) - pair.target
 
     J = jacrev(residual)(torch.zeros(2, 6).double())  # (B, N, C, B, 6)
     r = residual(torch.zeros(2, 6).double())
@@ -101,24 +91,37 @@ def test_gradient_and_hessian_equal_autograd(kernel):
 
 def test_central_differences_are_those_of_the_interpolated_map():
     scene = make_scene(batch=2)
-    features, confidence = scene.source[2].features, scene.source[2].confidence
-    rows, size = feature_rows(features, confidence), tuple(features.shape[-2:])
+    features = scene.source[2].features
+    rows, size = feature_rows(features), tuple(features.shape[-2:])
     last = torch.tensor([size[1] - 2.0, size[0] - 2.0], dtype=torch.float64)
     inner = 2 + torch.rand(2, 50, 2, dtype=torch.float64) * (last - 3)
     pixels = torch.cat([inner, torch.ones(2, 1, 2), last.expand(2, 1, 2)], 1)  # and both corners
-    target = torch.zeros(2, 52, features.shape[1], dtype=torch.float64)
 
     def value(at):
         grid = 2 * at[:, None] / (torch.tensor(size[::-1]) - 1) - 1
         return grid_sample(features, grid, align_corners=True)[:, :, 0].mT
 
     along = [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])]
-    f_u, f_v = ((value(pixels + step) - value(pixels - step)) / 2 for step in along)
-    found = feature_reductions(rows, target, pixels, size, "central", bag_rows)
-    r = value(pixels)
-    products = ((f_u, f_u), (f_u, f_v), (f_v, f_v), (f_u, r), (f_v, r), (r, r))
-    for mine, (m, n) in zip(found, products, strict=False):
-        assert torch.allclose(mine, (m * n).sum(-1), atol=1e-12)
+    wanted = [value(pixels)]
+    wanted += [(value(pixels + step) - value(pixels - step)) / 2 for step in along]
+    found = bag_rows(rows, square_of(pixels.mT, size), size[1], "central")
+    for mine, other in zip(found.unbind(1), wanted, strict=True):
+        assert torch.allclose(mine.view(other.shape), other, atol=1e-12)
+
+
+@pytest.mark.parametrize("derivative", ["central", "exact"])
+def test_both_ways_of_looking_up_agree(derivative):
+    features = make_scene(batch=2).source[2].features
+    rows, size = feature_rows(features), tuple(features.shape[-2:])
+    pixels = 1 + torch.rand(2, 2, 90, dtype=torch.float64) * (torch.tensor([[77.0], [45.0]]))
+    square = square_of(pixels, size)
+    bags = bag_rows(rows, square, size[1], derivative).unbind(1)
+    gathered = gather_rows(rows, square, size[1], derivative)
+    for a, b in zip(bags, gathered, strict=True):
+        assert torch.allclose(a, b, atol=1e-12)
+    assert torch.allclose(
+        bag_values(rows, square, size[1]), gather_values(rows, square, size[1]), atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("kernel", KERNELS[1:], ids=str)

@@ -400,6 +400,43 @@ def test_works_without_gradients():
     assert errors(result.pose, scene.truth)[0].max() < 0.006
 
 
+@pytest.mark.parametrize("num_points", [None, 300])
+def test_whole_iterations_compiled_come_out_as_in_eager(num_points):
+    """Without gradients an iteration is one graph, in which a bad item disturbs nobody."""
+    scene = make_scene(batch=3, dtype=torch.float32)
+    start = disturbed(scene.truth, 0.05, 0.5)
+    blank = {
+        name: with_item(levels, 0, torch.ones_like)
+        for name, levels in (("source", scene.source), ("target", scene.target))
+    }
+    with torch.inference_mode():
+        eager, compiled, bad = (
+            refine(scene, start, replace(DENSE, num_points=num_points, backend=b), **changed)
+            for b, changed in (("eager", {}), ("compiled", {}), ("compiled", blank))
+        )
+    for field in ("energy", "energy_before", "valid_share"):
+        assert torch.allclose(getattr(eager, field), getattr(compiled, field), rtol=1e-5), field
+    assert torch.allclose(eager.pose.tensor(), compiled.pose.tensor(), atol=1e-5)
+    assert torch.equal(eager.iterations, compiled.iterations)
+    assert bad.reason.tolist() == [Reason.NO_TEXTURE, Reason.REFINED, Reason.REFINED]
+    assert torch.equal(bad.pose.tensor()[0], start.tensor()[0])
+    assert torch.equal(bad.pose.tensor()[1:], compiled.pose.tensor()[1:]), "bit for bit"
+
+
+def test_what_inference_has_kept_serves_training():
+    """Points and stencils are made once and kept: tensors of inference mode pass no gradient."""
+    scene = make_scene(batch=2)
+    start, config = disturbed(scene.truth, 0.05, 0.5), replace(DENSE, num_points=311, seed=17)
+    with torch.inference_mode():
+        refine(scene, start, config)
+    depth = scene.depth.clone().requires_grad_()
+    source = with_item(scene.source, 0, lambda f: f)
+    source[-1].features.requires_grad_()
+    pose = refine(scene, start, config, depth=depth, source=source).pose
+    grads = torch.autograd.grad(pose.matrix().sum(), (depth, source[-1].features))
+    assert all((g != 0).any() for g in grads)
+
+
 # --- misuse -------------------------------------------------------------------------------------
 
 

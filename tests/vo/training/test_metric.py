@@ -220,8 +220,8 @@ def test_a_batch_without_depth_that_counts_is_skipped_and_named(
 ) -> None:
     real = AnnotatedSamples.at
 
-    def far(self: AnnotatedSamples, step: int) -> AnnotatedBatch:
-        batch = real(self, step)
+    def far(self: AnnotatedSamples, step: int, rows: slice) -> AnnotatedBatch:
+        batch = real(self, step, rows)
         return batch if step else replace(batch, depth=batch.depth + 80)
 
     monkeypatch.setattr(AnnotatedSamples, "at", far)

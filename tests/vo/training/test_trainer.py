@@ -98,8 +98,8 @@ def test_a_loss_that_is_not_finite_is_skipped_named_and_finally_stops(
     weights = {k: v.clone() for k, v in school.state.model.named_parameters()}
     real = Triplets.at
 
-    def spoilt(self: Triplets, step: int) -> TripletBatch:
-        batch = real(self, step)
+    def spoilt(self: Triplets, step: int, rows: slice) -> TripletBatch:
+        batch = real(self, step, rows)
         if step == 0:
             batch.images[:] = torch.nan
         return batch
@@ -113,8 +113,8 @@ def test_a_loss_that_is_not_finite_is_skipped_named_and_finally_stops(
     assert torch.isfinite(torch.tensor(second.loss)), "running statistics must not stay spoilt"
     assert any(not torch.equal(v, weights[k]) for k, v in school.state.model.named_parameters())
 
-    def all_spoilt(self: Triplets, step: int) -> TripletBatch:
-        batch = real(self, step)
+    def all_spoilt(self: Triplets, step: int, rows: slice) -> TripletBatch:
+        batch = real(self, step, rows)
         batch.images[:] = torch.nan
         return batch
 
