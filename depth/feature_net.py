@@ -246,7 +246,8 @@ def grey_features(image: Tensor, levels: int) -> tuple[FeatureLevel, ...]:
     grey = (image * image.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=1, keepdim=True)
     result = []
     for level in range(1, levels + 1):
-        grey = _halved(grey)
+        with torch.autocast(grey.device.type, enabled=False):
+            grey = _halved(grey)
         centred = grey - grey.mean(dim=(2, 3), keepdim=True)
         # 0.01 of deviation is the noise of a camera: a blank wall is not blown up to texture.
         unit = centred / (centred.square().mean(dim=(2, 3), keepdim=True) + 1e-4).sqrt()

@@ -28,6 +28,9 @@ Item = TypeVar("Item")
 PATIENCE_S = 3600.0
 # torchrun ends all as soon as one has ended: the one that has something to say goes first.
 _LET_SPEAK_S = 2.0
+# Gloo's threads drop the tensors of the last exchange a moment after it, for which they need the
+# interpreter: one that ends meanwhile aborts.
+_LET_DROP_S = 0.5
 _FAILED = "failed"  # key of the store: which process failed first
 
 
@@ -183,6 +186,7 @@ def ranks() -> Iterator[Ranks]:
         raise
     # After a failure the end of the process closes its connections: NCCL could wait here.
     dist.destroy_process_group()
+    time.sleep(_LET_DROP_S)
 
 
 @contextmanager

@@ -4,9 +4,9 @@ Given the depth of a target frame, features of target and source, and a first gu
 T_s_t, find the pose at which the features agree. In the order of an iteration:
 
     residual, Jacobian, normal equations H, g            `energy`, eq. 1 and 2, `lookup`
-    damping     (H + lambda diag H) xi = -g              `optimizer.damped_step`, eq. 3
-    update      T <- Exp(xi) T                           `optimizer.next_state`, eq. 4, `motion`
-    acceptance  E(Exp(xi) T) < E(T), and a new lambda    `optimizer.accepts`, eq. 5
+    damping     (H + lambda diag H) xi = -g              `iteration.damped_step`, eq. 3
+    update      T <- Exp(xi) T                           `iteration.next_state`, eq. 4, `motion`
+    acceptance  E(Exp(xi) T) < E(T), and a new lambda    `iteration.accepts`, eq. 5
 
 from the coarsest level of the feature pyramid to the finest (`refiner.PoseRefiner`), at points that
 `points` takes from the target. Each item of a batch has its own damping, acceptance and end, so
@@ -15,7 +15,8 @@ that none is disturbed by another. Gradients pass through the iterations, or by 
 
 from vo.refine.config import RefineConfig
 from vo.refine.energy import FeaturePair, NormalEquations, normal_equations
-from vo.refine.optimizer import Adaptive, FeatureMetricLM, PoseModel, Prior
+from vo.refine.iteration import Prior
+from vo.refine.optimizer import Adaptive, FeatureMetricLM, PoseModel
 from vo.refine.points import feature_pair
 from vo.refine.refiner import PoseRefiner, Reason, Refinement
 

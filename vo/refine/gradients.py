@@ -10,7 +10,8 @@ from torch import Tensor
 
 from vo.refine.config import RefineConfig
 from vo.refine.energy import FeaturePair
-from vo.refine.optimizer import PoseModel, Prior
+from vo.refine.iteration import Prior
+from vo.refine.optimizer import PoseModel
 
 
 def attach(

@@ -16,15 +16,9 @@ from vo.depth.feature_net import FeatureLevel
 from vo.refine.config import Kernel, RefineConfig
 from vo.refine.energy import FeaturePair, NormalEquations
 from vo.refine.gradients import attach
+from vo.refine.iteration import Prior, State, has_texture
 from vo.refine.motion import as_SE3
-from vo.refine.optimizer import (
-    Adaptive,
-    FeatureMetricLM,
-    PoseModel,
-    Prior,
-    State,
-    has_texture,
-)
+from vo.refine.optimizer import Adaptive, FeatureMetricLM, PoseModel
 from vo.refine.points import feature_pair, median_depth
 
 

@@ -73,9 +73,7 @@ class PoseModelOfFile(PoseModel):
     run: Callable[..., tuple[torch.Tensor, ...]]
     inputs: tuple[torch.Tensor, ...]
 
-    def forward(self, pair, pose=None, prior=None) -> NormalEquations:
-        pose = self.pose if pose is None else pose
-        T = pose.matrix()
+    def at(self, T, pair, prior=None) -> NormalEquations:
         equations = NormalEquations(*self.run(*self.inputs, T.float()), torch.zeros(len(T)))
         return equations if prior is None else prior.added_to(equations, T)
 

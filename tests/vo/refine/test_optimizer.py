@@ -8,7 +8,7 @@ import torch
 from feature_scene import disturbed, errors, make_scene
 
 from vo.refine import Adaptive, FeatureMetricLM, PoseModel, feature_pair
-from vo.refine.optimizer import accepts, damped_step
+from vo.refine.iteration import accepts, damped_step
 from vo.tools.benchmarks.refine_baselines import CompressedModel
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import pypose as pp
 import pytest
@@ -473,22 +474,23 @@ def test_rotation_gate_is_in_degrees():
 def test_compiled_serves_many_kinds_of_calls_in_one_process():
     """Batches, points and gradients of all kinds: more variants than PyTorch allows by itself."""
     scene, single = make_scene(batch=2, dtype=torch.float32), make_scene(batch=1)
-    for config in (DENSE, replace(DENSE, num_points=300), replace(DENSE, derivative="exact")):
-        for s in (scene, single):
-            start = disturbed(s.truth, 0.03, 0.3)
-            for wants in ((), ("depth",), ("source", "depth")):
-                depth = s.depth.clone().requires_grad_("depth" in wants)
-                source = with_item(s.source, 0, lambda f: f)
-                for level in source if "source" in wants else ():
-                    level.features.requires_grad_()
-                eager, compiled = (
-                    refine(s, start, replace(config, backend=b), depth=depth, source=source).pose
-                    for b in ("eager", "compiled")
-                )
-                assert torch.allclose(eager.tensor(), compiled.tensor(), atol=1e-5)
-                if wants:
-                    a, b = (
-                        torch.autograd.grad(p.matrix().sum(), depth, allow_unused=True)[0]
-                        for p in (eager, compiled)
-                    )
-                    assert torch.allclose(a, b, atol=1e-4 * float(a.abs().max()))
+    both = (DENSE, replace(DENSE, num_points=300))
+    kinds = [*product(both, (scene, single), ((), ("source", "depth")))]
+    kinds.append((replace(DENSE, derivative="exact"), scene, ("depth",)))
+    for config, s, wants in kinds:
+        start = disturbed(s.truth, 0.03, 0.3)
+        depth = s.depth.clone().requires_grad_("depth" in wants)
+        source = with_item(s.source, 0, lambda f: f)
+        for level in source if "source" in wants else ():
+            level.features.requires_grad_()
+        eager, compiled = (
+            refine(s, start, replace(config, backend=b), depth=depth, source=source).pose
+            for b in ("eager", "compiled")
+        )
+        assert torch.allclose(eager.tensor(), compiled.tensor(), atol=1e-5)
+        if wants:
+            a, b = (
+                torch.autograd.grad(p.matrix().sum(), depth, allow_unused=True)[0]
+                for p in (eager, compiled)
+            )
+            assert torch.allclose(a, b, atol=1e-4 * float(a.abs().max()))

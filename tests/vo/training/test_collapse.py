@@ -40,7 +40,7 @@ def test_with_bins_of_log_depth_the_warp_moves_and_depth_varies(
 ) -> None:
     depth = preset("sqldepth-r50+mono").model.depth
     assert isinstance(depth, SelfQueryDepthConfig)
-    last = learn(depth.layer, drive, tmp_path, 25)[-5:]
+    last = learn(depth.layer, drive, tmp_path, 45)[-5:]  # after a first overshoot
     assert min(step.terms["flow_px"] for step in last) > SMALLEST_FLOW_PX
     for step in last:
         assert step.outcome is not None
