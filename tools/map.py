@@ -143,7 +143,10 @@ def _has_display() -> bool:
 
 def _demand_poses(run: FinishedRun, kind: str) -> None:
     if kind not in run.trajectories:
-        remedy = "give --poses raw, or run vo-run again without --no-refine"
+        remedy = {
+            "raw": "give --poses refined, or run vo-run again without --first-guess motion",
+            "refined": "give --poses raw, or run vo-run again without --no-refine",
+        }[kind]
         raise InputError(run.folder, f"has no {kind} poses", remedy)
 
 
@@ -234,7 +237,7 @@ def _make_overlay(flags: MapFlags, run: FinishedRun, frame: int) -> None:
 
         kinds = enumerate(found.clouds)
         clouds = [c for n, kind in kinds for c in found.coloured(kind, 3 * flags.max_depth * n)]
-        show_clouds(clouds, f"{run.name}: raw, and refined to the right")
+        show_clouds(clouds, f"{run.name}: {', and to the right '.join(found.clouds)}")
 
 
 def _unit(run: FinishedRun) -> str:

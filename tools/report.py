@@ -12,6 +12,7 @@ import tyro
 from vo.datasets.errors import InputError
 from vo.tools.console import console
 from vo.tools.console import run as run_command
+from vo.tools.running.flags import KINDS
 from vo.tools.running.score_table import Column, Scored, report_columns
 
 if TYPE_CHECKING:
@@ -227,15 +228,16 @@ def _scores_of_one(run: Reported) -> str:
     scored = run.scored()
     kinds = scored.kinds
     heads = "".join(
-        f'<th scope="col" class="number"><span class="swatch line-{i}"></span>{kind}</th>'
-        for i, kind in enumerate(kinds)
+        '<th scope="col" class="number">'
+        f'<span class="swatch line-{KINDS.index(kind)}"></span>{kind}</th>'
+        for kind in kinds
     )
     body = []
     for column in report_columns([scored]):
         head = f"{text(column.label)}<small>{text(column.meaning)}</small>"
         best = _best(column, [(scored, kind) for kind in kinds])
         if column.of_run:
-            cells = _cell(column, scored, "raw", f'class="number shared" colspan="{len(kinds)}"')
+            cells = _cell(column, scored, kinds[0], f'class="number shared" colspan="{len(kinds)}"')
         else:
             cells = "".join(_cell(column, scored, kind, _class(kind in best)) for kind in kinds)
         body.append(f'<tr><th scope="row">{head}</th>{cells}</tr>')
@@ -338,6 +340,7 @@ def _settings(run: Reported, css: str = "card") -> str:
         "images": f"{used.width} x {used.height} pixels",
         "precision": used.flags.precision,
         "refinement": "off" if used.refine is None else "on",
+        "first guess": used.flags.first_guess,
         "alignment": used.flags.align,
         "folder": str(folder.resolve()),
     }

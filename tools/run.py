@@ -20,7 +20,13 @@ from vo.datasets.errors import InputError
 from vo.ranks import Ranks, quiet_but_writer, ranks
 from vo.tools.console import INTERRUPTED, console, print_table
 from vo.tools.console import run as run_command
-from vo.tools.running.flags import RunFlags, asked_names, demand_different, open_drive
+from vo.tools.running.flags import (
+    RunFlags,
+    asked_names,
+    demand_different,
+    demand_poses,
+    open_drive,
+)
 from vo.tools.viewing.places import Places, demand_new, open_places, read_address
 
 if TYPE_CHECKING:
@@ -80,6 +86,7 @@ def run_drives(flags: RunFlags, me: Ranks = ALONE) -> list[Result]:
     from vo.tools.running.record import demand_free
     from vo.tools.running.shared import demand_nobody_looks, share_of
 
+    demand_poses(flags)
     if flags.out is not None and me.is_writer:
         demand_free(flags.out)
     names = asked_names(flags)
@@ -89,7 +96,9 @@ def run_drives(flags: RunFlags, me: Ranks = ALONE) -> list[Result]:
     demand_device(device)
     checkpoint = load_checkpoint(flags.ckpt, device)
     settings = checkpoint.model.config.refine if flags.refine else None
-    odometry = Odometry(checkpoint.model, settings, flags.size, device, flags.precision)
+    odometry = Odometry(
+        checkpoint.model, settings, flags.size, device, flags.precision, flags.first_guess
+    )
     sequences = me.writer_first(lambda: [open_drive(flags, n, odometry.size) for n in names])
     demand_different([sequence.name for sequence in sequences])
     share = share_of(me, odometry, sequences)
@@ -162,13 +171,13 @@ def _run_drive(
 
     folder, log = new_folder(out, sequence.name)
     with (
-        Record(folder, flags.refine, log, timed=not flags.deterministic) as record,
+        Record(folder, flags.kinds(), log, timed=not flags.deterministic) as record,
         _told_what_is_kept(record, len(sequence)),
         deterministic(flags.deterministic),
     ):
         write_settings(folder, flags, checkpoint, sequence.name, odometry.size, flags.device)
         truth = _truth(sequence)
-        with _viewer(places, sequence, truth, flags.refine, record) as viewer:
+        with _viewer(places, sequence, truth, flags.kinds(), record) as viewer:
             record.log(f"{sequence.name}: {len(sequence)} frames, {checkpoint.path}")
             if viewer is not None:
                 viewer.say(f"{len(sequence)} frames, {checkpoint.path.name}")
@@ -176,14 +185,18 @@ def _run_drive(
             drive, seconds = _run_frames(odometry, sequence, record, samples, viewer, share)
         speed = math.nan if flags.deterministic else len(drive.rows) / seconds
         name, metric = sequence.name, checkpoint.card.metric
-        result = judged(name, folder, drive, flags.refine, metric, truth, flags.align, speed)
+        result = judged(name, folder, drive, flags.kinds(), metric, truth, flags.align, speed)
         _finish(result, truth, record, samples)
     return result
 
 
 @contextmanager
 def _viewer(
-    places: Places, sequence: Sequence, truth: Trajectory | None, refined: bool, record: Record
+    places: Places,
+    sequence: Sequence,
+    truth: Trajectory | None,
+    kinds: tuple[str, ...],
+    record: Record,
 ) -> Iterator[Viewer | None]:
     """A view of the drive, or None where nobody looks; what is to be told of it is logged, too."""
     if not places:
@@ -196,7 +209,7 @@ def _viewer(
         _warn(line)
 
     T_first_c = None if truth is None else truth.rebased().T_w_c
-    with viewing(places, sequence.name, len(sequence), T_first_c, refined, tell) as viewer:
+    with viewing(places, sequence.name, len(sequence), T_first_c, kinds, tell) as viewer:
         yield viewer
 
 

@@ -78,12 +78,12 @@ def _replay(run: FinishedRun, places: Places, device: str) -> None:
 
     demand_device(device)
     truth = None if run.truth is None else run.truth.rebased().T_w_c
-    refined = "refined" in run.trajectories
+    kinds = tuple(run.trajectories)
     told: list[str] = []
     if places.page is not None:
         console.print(f"the view: {places.page}", soft_wrap=True, markup=False)
     frames = len(run.rows)
-    with viewing(places, run.name, frames, truth, refined, told.append, live=False) as viewer:
+    with viewing(places, run.name, frames, truth, kinds, told.append, live=False) as viewer:
         assert viewer is not None
         viewer.say(f"{frames} frames, {Path(run.config.checkpoint).name}")
         for row, (frame, estimate) in zip(run.rows, run.replay(device), strict=False):

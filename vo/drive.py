@@ -82,7 +82,7 @@ class Drive:
     Attributes:
         rows: numbers of every frame.
         T_w_c: refined poses.
-        T_w_c_raw: poses of the pose network.
+        T_w_c_raw: poses of the pose network; NaN where it is not asked, as the motions.
         T_last_c: refined motions.
         T_last_c_raw: motions of the pose network.
     """
@@ -107,13 +107,19 @@ class Drive:
         self.T_last_c.append(estimate.T_last_c)
         self.T_last_c_raw.append(estimate.T_last_c_raw)
 
-    def refined(self) -> Trajectory:
-        """The trajectory after refinement, world at its first camera."""
-        return self._trajectory(self.T_w_c)
+    def trajectory(self, kind: str) -> Trajectory:
+        """That of the pose network (raw), or after refinement (refined); world at its first camera.
 
-    def raw(self) -> Trajectory:
-        """The trajectory of the pose network."""
-        return self._trajectory(self.T_w_c_raw)
+        Raises:
+            ValueError: when there are no raw poses.
+        """
+        poses = np.array(self.T_w_c_raw if kind == "raw" else self.T_w_c)
+        times, frames = [row.time_s for row in self.rows], [row.frame for row in self.rows]
+        return Trajectory(np.array(times), poses, np.array(frames))
+
+    def motions(self, kind: str) -> list[Array]:
+        """Motions since the frame before, of that kind."""
+        return self.T_last_c_raw if kind == "raw" else self.T_last_c
 
     def consistency(self) -> ScaleConsistency:
         """Scale of raw over refined translations."""
@@ -126,32 +132,44 @@ class Drive:
             raw if len(raw) else none, refined if len(raw) else none, flow_px, tracked
         )
 
-    def _trajectory(self, poses: list[Array]) -> Trajectory:
-        times = [row.time_s for row in self.rows]
-        return Trajectory(np.array(times), np.array(poses), np.array([r.frame for r in self.rows]))
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
     """A drive beside the truth.
 
     Attributes:
-        raw: errors of the pose network's trajectory.
-        refined: errors of the refined one.
-        scale_raw: scale of the raw poses over that of the depth, where true depth exists.
-        scale_refined: of the refined poses.
+        errors: of the trajectories, by kind of poses.
+        scales: of the poses over that of the depth, by kind; none without true depth.
         abs_rel: mean over frames, each scaled by its median; NaN without true depth.
         depth_scale_spread: standard deviation of the depths' scale over its median; NaN likewise.
         depth_scale: median of the depths' scale.
     """
 
-    raw: Evaluation
-    refined: Evaluation
-    scale_raw: ScaleAlignment | None
-    scale_refined: ScaleAlignment | None
+    errors: dict[str, Evaluation]
+    scales: dict[str, ScaleAlignment]
     abs_rel: float
     depth_scale_spread: float
     depth_scale: float
+
+    @property
+    def raw(self) -> Evaluation:
+        """Errors of the pose network's trajectory, which must have been judged."""
+        return self.errors["raw"]
+
+    @property
+    def refined(self) -> Evaluation:
+        """Errors of the refined trajectory, which must have been judged."""
+        return self.errors["refined"]
+
+    @property
+    def scale_raw(self) -> ScaleAlignment | None:
+        """Scale of the raw poses over that of the depth."""
+        return self.scales.get("raw")
+
+    @property
+    def scale_refined(self) -> ScaleAlignment | None:
+        """Scale of the refined poses over that of the depth."""
+        return self.scales.get("refined")
 
 
 def run(odometry: Odometry, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Estimate]]:
@@ -195,31 +213,34 @@ class _SeenFrames:
         return frame, self.odometry.see(frame)
 
 
-def judge(drive: Drive, truth: Trajectory, alignment: Alignment = "sim3") -> Verdict:
+def judge(
+    drive: Drive,
+    truth: Trajectory,
+    alignment: Alignment = "sim3",
+    kinds: tuple[str, ...] = ("raw", "refined"),
+) -> Verdict:
     """Errors of a whole drive.
 
     Args:
         drive: what was run.
         truth: true pose of every frame that was run.
         alignment: what may be adjusted before errors are measured.
+        kinds: of poses that the drive has.
 
     Raises:
         InputError: when the drive is too short, or does not move, for the alignment.
     """
     if len(truth) != len(drive.rows):
         raise InputError("truth", f"has {len(truth)} poses for {len(drive.rows)} frames")
-    raw = evaluate(truth, drive.raw(), alignment, "raw")
-    refined = evaluate(truth, drive.refined(), alignment, "refined")
+    errors = {kind: evaluate(truth, drive.trajectory(kind), alignment, kind) for kind in kinds}
     scales = np.array([row.depth_scale for row in drive.rows])
     known = np.isfinite(scales)
     if not known.any():
-        return Verdict(raw, refined, None, None, math.nan, math.nan, math.nan)
+        return Verdict(errors, {}, math.nan, math.nan, math.nan)
     middle = float(np.median(scales[known]))
     return Verdict(
-        raw,
-        refined,
-        _alignment(drive, truth, drive.T_last_c_raw),
-        _alignment(drive, truth, drive.T_last_c),
+        errors,
+        {kind: _alignment(drive, truth, drive.motions(kind)) for kind in kinds},
         float(np.nanmean([row.abs_rel for row in drive.rows])),
         float(np.std(scales[known] / middle)),
         middle,

@@ -14,32 +14,30 @@ import pytest
 from commands import Command, help_and_imports
 
 from vo.datasets.camera import Camera
+from vo.odometry import FirstGuess
 from vo.tools.map import main
 from vo.tools.mapping.scale_view import disagreement
 from vo.tools.run import run_drives
 from vo.tools.running import finished as finished_run
-from vo.tools.running.flags import RunFlags
 
 SMALL = ("--voxel", "0.4", "--max-depth", "15", "--edge", "0", "--views", "1")
 COLMAP = {f"colmap/sparse/0/{name}.txt" for name in ("cameras", "images", "points3D")}
 
 
 @pytest.fixture(scope="module")
-def tiny_run(tiny_checkpoint, tiny_street, tmp_path_factory) -> Callable[[bool], Path]:
-    """Runs over twelve frames of the street, with refined poses and without."""
-    found: dict[bool, Path] = {}
+def tiny_run(run_flags, tmp_path_factory) -> Callable[..., Path]:
+    """Runs over twelve frames of the street, with refined poses and without, and those alone."""
+    found: dict[tuple[bool, FirstGuess], Path] = {}
 
-    def make(refine: bool) -> Path:
-        if refine not in found:
+    def make(refine: bool, first_guess: FirstGuess = "network") -> Path:
+        if (refine, first_guess) not in found:
             out = tmp_path_factory.mktemp("runs") / "tiny"
-            flags = RunFlags(
-                seq=("09",), ckpt=str(tiny_checkpoint), data=tiny_street, refine=refine, out=out
-            )
+            flags = dataclasses.replace(run_flags, refine=refine, first_guess=first_guess, out=out)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("vo.tools.running.plots.draw_run", lambda result, truth: [])
                 run_drives(flags)
-            found[refine] = out
-        return found[refine]
+            found[refine, first_guess] = out
+        return found[refine, first_guess]
 
     return make
 
@@ -161,6 +159,20 @@ def test_a_run_without_refined_poses(vo_map, tiny_run, tmp_path):
         refused(vo_map(run, "--poses", poses, "--out", out), "has no refined poses", "--poses raw")
     assert not out.exists()
     assert vo_map(run, "--poses", "raw", "--out", out, "--no-colmap", *SMALL)[0] == 0
+
+
+@pytest.mark.usefixtures("no_picture")
+def test_a_run_without_raw_poses(vo_map, tiny_run, tmp_path, monkeypatch):
+    run, out = tiny_run(True, "motion"), tmp_path / "map"
+    for poses in ("raw", "both"):
+        answer = vo_map(run, "--poses", poses, "--out", out)
+        refused(answer, "has no raw poses", "--poses refined", "--first-guess motion")
+    assert not out.exists()
+    assert vo_map(run, "--out", out, "--no-colmap", *SMALL)[0] == 0
+    monkeypatch.setattr("vo.tools.mapping.scale_view.STEP", 2)
+    status, said, _ = vo_map(run, "--overlay", "0", "--out", out, "--edge", "0")
+    assert status == 0
+    assert [line.split()[0] for line in said.splitlines()[:-1]] == ["refined"]
 
 
 def test_a_map_that_is_too_large_is_refused_and_leaves_nothing(vo_map, tiny_run, tmp_path):

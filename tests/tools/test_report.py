@@ -21,6 +21,7 @@ from vo.tools.reporting.charts import Charts, Shown
 from vo.tools.reporting.page import numbers, page
 from vo.tools.run import run_drives
 from vo.tools.running.finished import read_run
+from vo.tools.running.flags import KINDS
 from vo.tools.running.result import Result, judged, metrics
 from vo.tools.running.samples import DepthSamples, depth_colours
 from vo.tools.running.score_table import report_columns
@@ -68,7 +69,9 @@ def opened(browser: Browser, file: Path, **options) -> Iterator[Page]:
     assert [line for line in heard if not line.startswith("data:")] == [file.as_uri()]
 
 
-def synthetic(frames: int, folder: Path, refined: bool = True, name: str = "drive") -> Reported:
+def synthetic(
+    frames: int, folder: Path, kinds: tuple[str, ...] = KINDS, name: str = "drive"
+) -> Reported:
     """A long drive without images, one of its frames not tracked."""
     turns = np.cumsum(np.full(frames, 0.004))
     steps = np.stack([np.sin(turns), 0 * turns, np.cos(turns)], 1)
@@ -88,8 +91,10 @@ def synthetic(frames: int, folder: Path, refined: bool = True, name: str = "driv
         for i in range(frames)
     ]  # fmt: skip
     drive = Drive(rows, list(poses[0]), list(poses[1]), *motions)
+    if "raw" not in kinds:
+        drive.T_w_c_raw = drive.T_last_c_raw = [np.full((4, 4), np.nan)] * frames
     truth = Trajectory(np.arange(frames) / 10, T_w_c)
-    result = judged(name, folder, drive, refined, True, truth, "sim3", 12.5)
+    result = judged(name, folder, drive, kinds, True, truth, "sim3", 12.5)
     return Reported(result, metrics(result), truth)
 
 
@@ -103,7 +108,7 @@ def test_page_shows_the_numbers_of_the_run(browser, tiny_run):
             for cell in tab.locator("#scores td").all()
         }
         for column in report_columns([scored]):
-            for kind in ("raw", "refined"):
+            for kind in ("raw",) if column.of_run else ("raw", "refined"):
                 if column.only in ("", kind):
                     value = found
                     for part in column.key.format(kind=kind).split("."):
@@ -361,8 +366,29 @@ def test_report_of_a_killed_run_and_of_lost_data(tiny_run, tmp_path):
 
 
 def test_result_without_refinement_has_raw_lines_only(tmp_path):
-    run = synthetic(60, tmp_path, refined=False)
+    run = synthetic(60, tmp_path, kinds=("raw",))
     assert isinstance(run.result, Result)
     content = Charts([Shown("", run.result)], run.truth).content()
     labels = {line["label"] for chart in content["charts"] for line in chart["lines"]}
     assert labels == {"truth", "raw", "pose, raw", "depth"}
+
+
+def test_result_from_the_motion_before_has_refined_lines_only(browser, tiny_run, tmp_path):
+    for name in ("command.txt", "config.yaml"):
+        shutil.copy(tiny_run / name, tmp_path)
+    run = synthetic(60, tmp_path, kinds=("refined",))
+    content = Charts([Shown("", run.result)], run.truth).content()
+    labels = {line["label"] for chart in content["charts"] for line in chart["lines"]}
+    assert labels == {"truth", "refined", "pose, refined", "depth"}
+    assert "ratio" not in {chart["id"] for chart in content["charts"]}
+    file = tmp_path / "report.html"
+    file.write_text(run_page(run))
+    with opened(browser, file) as tab:
+        head = tab.locator("#scores thead th").all_inner_texts()
+        assert [text.strip() for text in head] == ["trajectory", "refined"]
+        assert tab.locator("#scores [data-key^=raw]").count() == 0
+        assert tab.locator("#scores [data-key='refined.frames']").inner_text() == "60"
+        assert tab.locator("#scores .swatch.line-1").count() == 1, "the colour of its lines"
+        assert tab.locator("#chart-0-trajectory path[data-line='refined']").count() == 1
+        remark = "raw motions were not asked for (--first-guess motion): refined poses only"
+        assert remark in tab.locator(".notice").inner_text()

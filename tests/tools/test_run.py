@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from vo.datasets import open_sequence
+from vo.datasets.street import render_street
 from vo.drive import Row
 from vo.evaluation import evaluate
 from vo.settings import read_yaml
@@ -95,6 +96,48 @@ def test_table_has_raw_and_refined_in_rows(vo_run, tiny_street, no_pictures):
         "evo_ape kitti runs/09-1/gt.txt runs/09-1/refined.txt -as --plot",
         "report: runs/09-1/report.html",
     ]
+
+
+def test_from_the_motion_before_only_refined_is_there_and_it_says_so(
+    vo_run, street_run, tiny_street, tmp_path
+):
+    done = vo_run("--data", tiny_street, "--seq", "09", "--first-guess", "motion")
+    assert (done.status, done.err) == (0, "")
+    folder = tmp_path / "runs/09-2"
+    before = {path.name for path in street_run.iterdir()}
+    assert {path.name for path in folder.iterdir()} == before - {"raw.txt", "raw.tum.txt"}
+    found, normal = metrics(folder), metrics(street_run)
+    assert found["raw"] is None
+    assert found["refinement"] is True
+    assert found["scale"]["consistency"] is None
+    assert set(found["scale"]["alignment"]) == {"refined"}
+    assert found["depth"] == pytest.approx(normal["depth"])
+    assert found["tracked"] == 1
+    table = rows(folder)
+    assert all(row["step_raw"] == row["ratio"] == "" for row in table), "the first pair's included"
+    assert all(row["step"] and row["energy_before"] and row["energy"] for row in table[1:])
+    guesses = [float(row["energy_before"]) for row in rows(street_run)[2:]]
+    assert not np.allclose([float(row["energy_before"]) for row in table[2:]], guesses)
+    poses, usual = (numbers(path / "refined.txt") for path in (folder, street_run))
+    assert np.allclose(poses[:2], usual[:2], atol=1e-12), "the first pair has no motion before it"
+    lines = done.out.splitlines()
+    assert [line.split()[0] for line in lines[2:4]] == ["refined", "t_rel,"]
+    assert "raw/refined" not in lines[0]
+    assert "raw motions were not asked for (--first-guess motion): refined poses only" in lines
+    assert lines[-2].startswith("evo_ape kitti runs/09-2/gt.txt runs/09-2/refined.txt")
+
+
+@pictureless
+def test_from_the_motion_before_the_refinement_comes_to_the_same(vo_run, tmp_path):
+    render_street(tmp_path / "street", ["09"], (320, 96), 6, workers=1)
+    found = []
+    for guess in ("network", "motion"):
+        flags = ("--data", tmp_path / "street", "--first-guess", guess, "--out", guess)
+        done = vo_run(*flags, "--ckpt", "street.safetensors")
+        assert done.status == 0, done.err
+        found.append(numbers(tmp_path / guess / "refined.txt"))
+    assert found[0][-1, -1] > 5, "metres"
+    assert 0 < np.abs(found[0] - found[1]).max() < 0.03
 
 
 @pictureless
@@ -230,14 +273,18 @@ def test_black_frame_is_told_and_every_frame_has_its_pose(vo_run, walk, tmp_path
 
 @pictureless
 @pytest.mark.parametrize("frames", [1, 2])
-def test_a_drive_too_short_to_judge_is_still_written(vo_run, tiny_street, tmp_path, frames):
-    done = vo_run("--data", tiny_street, "--seq", "09", "--end", str(frames))
+@pytest.mark.parametrize(("guess", "kind"), [("network", "raw"), ("motion", "refined")])
+def test_a_drive_too_short_to_judge_is_still_written(
+    vo_run, tiny_street, tmp_path, frames, guess, kind
+):
+    flags = ("--data", tiny_street, "--seq", "09", "--first-guess", guess)
+    done = vo_run(*flags, "--end", str(frames))
     assert done.status == 0, done.err
-    assert "errors could not be measured: raw: " in done.out
+    assert f"errors could not be measured: {kind}: " in done.out
     found = metrics(tmp_path / "runs/09-1")
-    assert found["raw"]["ate_m"] is None
-    assert found["raw"]["frames"] == frames
-    assert found["unjudged"].startswith("raw: ")
+    assert found[kind]["ate_m"] is None
+    assert found[kind]["frames"] == frames
+    assert found["unjudged"].startswith(f"{kind}: ")
     assert numbers(tmp_path / "runs/09-1/refined.txt").shape == (frames, 12)
 
 
@@ -353,6 +400,9 @@ def test_refusals_are_one_line_before_any_work(vo_run, tiny_street, tiny_checkpo
         (*data, "--seq", "9", "--device", "cuda:99"): "--device: there is no 'cuda:99' here; ",
         (*data, "--seq", "9", "--size", "100", "64"): "--size: is 100 64; give multiples of 32",
         (*data, "--seq", "9", "--start", "12"): "--start: is 12, but 09 has 12 frames; ",
+        (*data, "--seq", "9", "--first-guess", "motion", "--no-refine"): (
+            "--first-guess: the motion before is no answer, unless it is refined; leave out "
+        ),
         (*data, "--seq", "9", "--fps", "3"): f"--fps: {tiny_street} has its own times; ",
     }
     for arguments, line in cases.items():

@@ -64,6 +64,19 @@ def test_a_run_and_its_replay_record_the_same_entities(vo_run, vo_view, tiny_str
     assert not (tmp_path / "run2").exists()
 
 
+def test_a_run_without_raw_poses_has_one_world(vo_run, vo_view, tiny_street, tmp_path):
+    flags = ("--data", tiny_street, "--seq", "9", "--first-guess", "motion")
+    assert vo_run(*flags, "--out", "run", "--rrd", "live.rrd").status == 0
+    assert vo_view("run", "--rrd", "again.rrd")[0] == 0
+    live, again = entities(tmp_path / "live.rrd"), entities(tmp_path / "again.rrd")
+    for rows in (live, again):
+        assert not any("raw" in path or path == "/plot/scale" for path in rows)
+        rows.pop("/plot/frames_per_s", None)
+        rows.pop("/__properties", None)
+    assert live["/refined/trajectory"] == live["/plot/residual"] == 11 + 1  # and the style
+    assert live == again
+
+
 def test_a_killed_run_is_shown_as_far_as_it_came(vo_run, vo_view, tiny_street, tmp_path):
     vo_run("--data", tiny_street, "--seq", "9", "--out", "run", "--no-refine")
     scale = tmp_path / "run/scale.csv"

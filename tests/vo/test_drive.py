@@ -166,8 +166,8 @@ def test_raw_and_refined_are_not_mixed_up() -> None:
     assert verdict.scale_refined is not None
     assert verdict.scale_raw is not None
     assert verdict.scale_refined.mean_error < 1e-5 < 0.01 < verdict.scale_raw.mean_error
-    np.testing.assert_allclose(drive.refined().T_w_c, poses)
-    np.testing.assert_allclose(drive.raw().T_w_c, raw)
+    np.testing.assert_allclose(drive.trajectory("refined").T_w_c, poses)
+    np.testing.assert_allclose(drive.trajectory("raw").T_w_c, raw)
     unaligned = judge(drive, Trajectory(0.1 * np.arange(12), poses), "none")
     assert unaligned.raw.scores.alignment == "none"
     assert unaligned.refined.scores.ate_m < 1e-6
@@ -258,7 +258,7 @@ def test_standing_still_has_no_ratio_and_breaks_nothing() -> None:
 def test_a_single_frame() -> None:
     poses = curve(1)
     drive = driven(frames(poses, true_depth(SMALL)), estimates(poses, poses, true_depth(SMALL)))
-    assert len(drive.refined()) == len(drive.raw()) == 1
+    assert len(drive.trajectory("refined")) == len(drive.trajectory("raw")) == 1
     consistency = drive.consistency()
     assert consistency.used == 0
     assert math.isnan(consistency.median)
@@ -270,7 +270,7 @@ def test_a_single_frame() -> None:
 def test_numbers_and_times_of_the_drive_are_in_its_trajectories() -> None:
     poses = curve(4)
     drive = driven(frames(poses, None, first=441), estimates(poses, poses, true_depth(SMALL)))
-    for trajectory in (drive.refined(), drive.raw()):
+    for trajectory in (drive.trajectory("refined"), drive.trajectory("raw")):
         assert trajectory.frames is not None
         assert trajectory.frames.tolist() == [441, 442, 443, 444]
         np.testing.assert_allclose(trajectory.timestamps, [0, 0.1, 0.2, 0.3])
@@ -311,3 +311,19 @@ def test_run_begins_with_a_clean_odometry_and_goes_frame_by_frame() -> None:
     assert estimate is said[0]
     assert calls == ["reset", "read 0", "step 0"], "nothing is read before it is asked for"
     assert [e.index for _, e in results] == [1, 2]
+
+
+def test_a_drive_without_raw_motions_is_judged_by_its_refined_ones():
+    poses = curve(4)
+    seen = frames(poses, true_depth())
+    none = np.full_like(poses, np.nan)
+    with np.errstate(all="raise"):
+        drive = driven(seen, estimates(poses, none, true_depth(SMALL)))
+    assert all(math.isnan(row.step_raw) and math.isnan(row.ratio) for row in drive.rows)
+    assert drive.consistency().used == 0
+    verdict = judge(drive, Trajectory(0.1 * np.arange(4), poses), kinds=("refined",))
+    assert verdict.errors.keys() == verdict.scales.keys() == {"refined"}
+    assert verdict.refined.scores.ate_m < 1e-6
+    assert verdict.scale_raw is None
+    with pytest.raises(ValueError, match="pose 0"):
+        drive.trajectory("raw")

@@ -29,6 +29,7 @@ from vo.odometry import FirstGuess, Odometry
 from vo.pose_net import PoseNet, PoseOutput
 from vo.precision import Precision
 from vo.presets import preset
+from vo.tools.running.flags import RunFlags
 from vo.tools.running.record import Record, kitti_line, new_folder
 
 SHIPPED = "street.safetensors"
@@ -123,13 +124,12 @@ def our_run(odometry: Odometry, images: Images, ahead: bool) -> Drive:
     """The loop of ``vo-run``: every frame's estimate measured, and its lines written."""
     results = run_ahead(odometry, images.sequence) if ahead else run(odometry, _read(images))
     drive = Drive()
+    kinds = RunFlags(first_guess=odometry.first_guess).kinds()
     with tempfile.TemporaryDirectory() as folder:
         out, log = new_folder(Path(folder) / "run", "run")
-        with Record(out, True, log) as record:
+        with Record(out, kinds, log) as record:
             for frame, estimate in results:
                 row = drive.add(frame, estimate)
-                if np.isnan(estimate.T_w_c_raw).any():  # there is none: as many lines all the same
-                    estimate = replace(estimate, T_w_c_raw=estimate.T_w_c)
                 record.add(row, estimate, None)
     return drive
 

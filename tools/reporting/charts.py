@@ -15,6 +15,7 @@ import numpy as np
 
 from vo.datasets.camera import Array
 from vo.segments import LENGTHS_M
+from vo.tools.running.flags import KINDS
 from vo.tools.running.result import Result
 from vo.trajectory import Trajectory
 
@@ -165,10 +166,8 @@ class Charts:
         true_m = np.linalg.norm(self.truth.T_c_next()[:, :3, 3], axis=1)
         moving = true_m > LEAST_MOTION * np.median(true_m) if len(true_m) else true_m > 0
         drive = run.result.drive
-        for kind, motions in zip(
-            run.result.kinds, (drive.T_last_c_raw, drive.T_last_c), strict=False
-        ):
-            length = np.array([np.linalg.norm(T[:3, 3]) for T in motions[1:]])
+        for kind in run.result.kinds:
+            length = np.array([np.linalg.norm(T[:3, 3]) for T in drive.motions(kind)[1:]])
             scale = np.full(len(true_m), math.nan)
             np.divide(length, true_m, out=scale, where=moving)
             line = {"x": FRAME, "y": self._put(f"0.{kind}.scale", _from_pairs(scale))}
@@ -192,13 +191,17 @@ class Charts:
 
     def _residual(self) -> dict[str, Any] | None:
         def energy(result: Result, kind: str) -> Array | None:
-            if not result.refined:
+            if "refined" not in result.kinds:
                 return None
             before = kind == "raw"
             rows = result.drive.rows
             return np.array([row.energy_before if before else row.energy for row in rows])
 
-        note = "mean robust feature cost at the pose network's motion (raw) and after refinement"
+        note = "mean robust feature cost after refinement"
+        if any(run.result.kinds == KINDS for run in self.runs):
+            note = (
+                "mean robust feature cost at the pose network's motion (raw) and after refinement"
+            )
         return self._of_frames(
             "residual", "Residual", note, "feature cost", energy, zero=True, robust=True
         )
@@ -242,7 +245,7 @@ class Charts:
     def _look(self, number: int, kind: str) -> dict[str, Any]:
         """One run's kinds differ in colour; of several, runs differ in colour, kinds in dashes."""
         several = len(self.runs) > 1
-        colour = number if several else ("raw", "refined").index(kind)
+        colour = number if several else KINDS.index(kind)
         label = self.runs[number].line(kind)
         dashed = several and kind == "raw"
         return {"label": label, "run": number, "colour": colour, "dashed": dashed}
@@ -270,7 +273,8 @@ class Charts:
         return units.pop() if len(units) == 1 else "own unit"
 
     def _how_aligned(self) -> str:
-        found = {e.scores.alignment for run in self.runs if (e := run.result.evaluation("raw"))}
+        evaluations = [run.evaluation(kind) for _, kind, run in self._each()]
+        found = {e.scores.alignment for e in evaluations if e is not None}
         return f"alignment: {', '.join(sorted(found))}" if found else "as estimated, not aligned"
 
 

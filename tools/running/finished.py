@@ -40,7 +40,7 @@ class FinishedRun:
         folder: the run's.
         config: its settings: checkpoint, size of the images, every flag.
         rows: numbers of every frame.
-        trajectories: ``raw``, and ``refined`` where poses were refined; world is the first camera.
+        trajectories: by kind of poses: raw, refined, or both; world is the first camera.
         truth: true poses of the same frames, or None.
         metrics: content of ``metrics.json``; empty where the run was ended before.
     """
@@ -68,12 +68,9 @@ class FinishedRun:
 
     def drive(self) -> Drive:
         """What the run came to, as it was when its last frame was written."""
-        poses = [list(self._poses(kind)) for kind in ("refined", "raw")]
-        motions = [
-            [np.eye(4), *self.trajectories[self._kind(kind)].T_c_next()]
-            for kind in ("refined", "raw")
-        ]
-        return Drive(list(self.rows), *poses, *motions)
+        poses = [self._poses(kind) for kind in ("refined", "raw")]
+        motions = [[np.eye(4), *(np.linalg.inv(T[:-1]) @ T[1:])] for T in poses]
+        return Drive(list(self.rows), *map(list, poses), *motions)
 
     def result(self) -> Result:
         """The run judged again by its own files, with the alignment of its flags.
@@ -87,7 +84,7 @@ class FinishedRun:
             self.config.sequence,
             self.folder,
             self.drive(),
-            self.config.refine is not None,
+            tuple(self.trajectories),
             self._metric(),
             self.truth,
             self.config.flags.align,
@@ -161,11 +158,13 @@ class FinishedRun:
         )
 
     def _poses(self, kind: str) -> Array:
-        """(N, 4, 4) poses; the raw ones where nothing was refined."""
-        return self.trajectories[self._kind(kind)].T_w_c
-
-    def _kind(self, kind: str) -> str:
-        return kind if kind in self.trajectories else "raw"
+        """(N, 4, 4) poses as estimates have them: without refinement both kinds are the raw ones,
+        and without the pose network raw ones are NaN."""
+        if kind in self.trajectories:
+            return self.trajectories[kind].T_w_c
+        if kind == "refined":
+            return self.trajectories["raw"].T_w_c
+        return np.full((len(self.rows), 4, 4), np.nan)
 
     def _metric(self) -> bool:
         from vo.checkpoint import read_card
@@ -185,9 +184,10 @@ def read_run(folder: str | Path) -> FinishedRun:
         raise InputError(folder, f"has no {CONFIG_FILE}", _REMEDY)
     config = read_yaml(RunConfig, folder / CONFIG_FILE)
     rows = _read_rows(folder / SCALE_FILE)
-    kinds = ("raw",) if config.refine is None else ("raw", "refined")
     times = np.array([row.time_s for row in rows])
-    trajectories = {kind: _read_poses(folder / f"{kind}.txt", times) for kind in kinds}
+    trajectories = {
+        kind: _read_poses(folder / f"{kind}.txt", times) for kind in config.flags.kinds()
+    }
     true = folder / "gt.txt"
     truth = _read_poses(true, times) if true.is_file() else None
     return FinishedRun(folder, config, rows, trajectories, truth, _read_metrics(folder))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vo.datasets.frame import Sequence
 
 ALL = "all"
+KINDS = ("raw", "refined")  # of poses: of the pose network, and after refinement
 Name = Annotated[str | None, tyro.conf.arg(metavar="NAME")]
 
 
@@ -40,6 +41,8 @@ class RunFlags:
         precision: of the networks: fp32, bf16, or auto, which is bf16 where the device computes it
             natively.
         refine: with --no-refine the poses of the pose network alone.
+        first_guess: where the refinement starts: at the motion of the pose network, or at the
+            motion before, which saves the network, and with it all raw poses.
         out: folder to write to, DIR/SEQ with several sequences; runs/SEQ-1, -2, ... when not given.
         intrinsics: fx,fy,cx,cy[,width,height] or a camera file, for data that have none; or
             monodepth2, the constant camera of published trainings, for KITTI.
@@ -65,6 +68,7 @@ class RunFlags:
     size: tuple[int, int] | None = None
     precision: Precision = "fp32"
     refine: bool = True
+    first_guess: Literal["network", "motion"] = "network"
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     intrinsics: str | None = None
     camera: Name = None
@@ -77,6 +81,23 @@ class RunFlags:
     view: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     rrd: RrdFlag = None
     serve: ServeFlag = None
+
+    def kinds(self) -> tuple[str, ...]:
+        """The trajectories of the run: raw and refined, or the only one of them."""
+        if not self.refine:
+            return ("raw",)
+        return ("refined",) if self.first_guess == "motion" else KINDS
+
+
+def demand_poses(flags: RunFlags) -> None:
+    """Refuse a run that would have neither raw nor refined poses.
+
+    Raises:
+        InputError: naming --first-guess.
+    """
+    if flags.first_guess == "motion" and not flags.refine:
+        problem = "the motion before is no answer, unless it is refined"
+        raise InputError("--first-guess", problem, "leave out --first-guess or --no-refine")
 
 
 def asked_names(flags: RunFlags) -> list[str | None]:

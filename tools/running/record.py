@@ -30,12 +30,13 @@ from vo.odometry import Estimate
 from vo.ranks import ranks_of_environment
 from vo.refine import RefineConfig
 from vo.settings import write_yaml
-from vo.tools.running.flags import RunFlags
+from vo.tools.running.flags import KINDS, RunFlags
 from vo.tools.version import commit
 
 RUNS = Path("runs")
 LOG_FILE, COMMAND_FILE, CONFIG_FILE = "log.txt", "command.txt", "config.yaml"
 SCALE_FILE = "scale.csv"
+OF_NETWORK = ("step_raw", "ratio")
 OF_REFINEMENT = ("step", "ratio", "energy_before", "energy", "valid_share", "iterations")
 
 
@@ -106,18 +107,20 @@ class Record:
 
     Args:
         folder: made by `new_folder`.
-        refined: whether there are refined poses.
+        kinds: of poses: raw, refined, or both.
         log: the run's log, which it has from the beginning.
         timed: whether its lines tell the time of day.
     """
 
-    def __init__(self, folder: Path, refined: bool, log: LineFile, timed: bool = True) -> None:
-        self.folder, self.refined, self.frames = folder, refined, 0
+    def __init__(
+        self, folder: Path, kinds: tuple[str, ...], log: LineFile, timed: bool = True
+    ) -> None:
+        self.folder, self.kinds, self.frames = folder, kinds, 0
         self._log, self._timed = log, timed
         self._files = {SCALE_FILE: LineFile(folder / SCALE_FILE)}
         self._files[SCALE_FILE].write(",".join(f.name for f in dataclasses.fields(Row)))
-        for name in ("raw", "refined") if refined else ("raw",):
-            for file in (f"{name}.txt", f"{name}.tum.txt"):
+        for kind in kinds:
+            for file in (f"{kind}.txt", f"{kind}.tum.txt"):
                 self._files[file] = LineFile(folder / file)
         self._T_first_w: Array | None = None
 
@@ -146,18 +149,16 @@ class Record:
             estimate: its poses.
             T_w_c_true: (4, 4) true pose in any world, of all frames or of none.
         """
-        poses = {"raw": estimate.T_w_c_raw}
-        if self.refined:
-            poses["refined"] = estimate.T_w_c
-        for name, T_w_c in poses.items():
-            self._files[f"{name}.txt"].write(kitti_line(T_w_c))
-            self._files[f"{name}.tum.txt"].write(tum_line(row.time_s, T_w_c))
+        for kind in self.kinds:
+            T_w_c = estimate.T_w_c_raw if kind == "raw" else estimate.T_w_c
+            self._files[f"{kind}.txt"].write(kitti_line(T_w_c))
+            self._files[f"{kind}.tum.txt"].write(tum_line(row.time_s, T_w_c))
         if T_w_c_true is not None:
             if self._T_first_w is None:
                 self._T_first_w = np.linalg.inv(T_w_c_true)
                 self._files["gt.txt"] = LineFile(self.folder / "gt.txt")
             self._files["gt.txt"].write(kitti_line(self._T_first_w @ T_w_c_true))
-        self._files[SCALE_FILE].write(csv_line(row, self.refined))
+        self._files[SCALE_FILE].write(csv_line(row, self.kinds))
         self.frames += 1
         if not row.tracked:
             self.log(f"frame {row.frame} is not tracked: {row.reason}")
@@ -269,11 +270,13 @@ def tum_line(time_s: float, T_w_c: Array) -> str:
     return " ".join(map(repr, numbers))
 
 
-def csv_line(row: Row, refined: bool = True) -> str:
+def csv_line(row: Row, kinds: tuple[str, ...] = KINDS) -> str:
     """A row in the order of its fields; what was not measured is empty."""
     values = dataclasses.asdict(row)
-    if not refined:  # nothing was refined: these would repeat the raw motion
+    if "refined" not in kinds:  # nothing was refined: these would repeat the raw motion
         values |= dict.fromkeys(OF_REFINEMENT, math.nan)
+    if "raw" not in kinds:  # the network was asked for a motion here and there
+        values |= dict.fromkeys(OF_NETWORK, math.nan)
     cells = ["" if isinstance(v, float) and math.isnan(v) else v for v in values.values()]
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(cells)

@@ -17,6 +17,7 @@ from vo.drive import Drive, Verdict, judge
 from vo.evaluation import Evaluation
 from vo.protocol import Alignment
 from vo.scale import ScaleAlignment, ScaleConsistency
+from vo.tools.running.flags import KINDS
 from vo.tools.running.score_table import Scored, score_table
 from vo.tools.strict_json import strict
 from vo.trajectory import Trajectory
@@ -37,7 +38,7 @@ class Result:
         name: of the sequence.
         folder: where its files lie.
         drive: what was run.
-        refined: whether poses were refined; without, raw and refined of the drive are the same.
+        kinds: of poses: raw, refined, or both.
         metric: whether the checkpoint's unit of length is the metre.
         verdict: errors by the truth, or None.
         unjudged: why there is no verdict although there is truth, or empty.
@@ -47,16 +48,11 @@ class Result:
     name: str
     folder: Path
     drive: Drive
-    refined: bool
+    kinds: tuple[str, ...]
     metric: bool
     verdict: Verdict | None
     unjudged: str
     frames_per_s: float
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The trajectories: ``raw``, and ``refined`` where there is one."""
-        return ("raw", "refined") if self.refined else ("raw",)
 
     @property
     def unit(self) -> str:
@@ -76,31 +72,27 @@ class Result:
 
     def trajectory(self, kind: str) -> Trajectory:
         """The trajectory of that kind, poses counted from 0 as in the written files."""
-        whole = self.drive.raw() if kind == "raw" else self.drive.refined()
+        whole = self.drive.trajectory(kind)
         return Trajectory(whole.timestamps, whole.T_w_c)
 
     def evaluation(self, kind: str) -> Evaluation | None:
         """Errors of that kind, or None."""
-        if self.verdict is None:
-            return None
-        return self.verdict.raw if kind == "raw" else self.verdict.refined
+        return None if self.verdict is None else self.verdict.errors.get(kind)
 
     def alignment(self, kind: str) -> ScaleAlignment | None:
         """Scale of the poses over that of the depth, or None without true depth."""
-        if self.verdict is None:
-            return None
-        return self.verdict.scale_raw if kind == "raw" else self.verdict.scale_refined
+        return None if self.verdict is None else self.verdict.scales.get(kind)
 
     def consistency(self) -> ScaleConsistency | None:
-        """Scale of raw over refined translations, or None without refinement."""
-        return self.drive.consistency() if self.refined else None
+        """Scale of raw over refined translations, or None where there is only one of them."""
+        return self.drive.consistency() if self.kinds == KINDS else None
 
 
 def judged(
     name: str,
     folder: Path,
     drive: Drive,
-    refined: bool,
+    kinds: tuple[str, ...],
     metric: bool,
     truth: Trajectory | None,
     alignment: Alignment,
@@ -110,10 +102,10 @@ def judged(
     verdict, unjudged = None, ""
     if truth is not None:
         try:
-            verdict = judge(drive, truth, alignment)
+            verdict = judge(drive, truth, alignment, kinds)
         except InputError as error:  # too short, or does not move: the poses are there all the same
             unjudged = str(error)
-    return Result(name, folder, drive, refined, metric, verdict, unjudged, frames_per_s)
+    return Result(name, folder, drive, kinds, metric, verdict, unjudged, frames_per_s)
 
 
 def metrics_json(result: Result) -> str:
@@ -125,7 +117,7 @@ def metrics(result: Result) -> dict[str, Any]:
     """All numbers of a run; None is what could not be measured."""
     verdict, consistency = result.verdict, result.consistency()
     depth = scale = None
-    if verdict is not None and verdict.scale_raw is not None:
+    if verdict is not None and verdict.scales:
         depth = {
             "abs_rel": verdict.abs_rel,
             "depth_scale": verdict.depth_scale,
@@ -134,8 +126,7 @@ def metrics(result: Result) -> dict[str, Any]:
     if consistency is not None:
         scale = _without_series(asdict(consistency)) | {"mean": mean_ratio(consistency)}
     content: dict[str, Any] = {
-        "raw": _scores(result, "raw"),
-        "refined": _scores(result, "refined") if result.refined else None,
+        **{kind: _scores(result, kind) if kind in result.kinds else None for kind in KINDS},
         "scale": {
             "consistency": scale,
             "alignment": {
@@ -150,7 +141,7 @@ def metrics(result: Result) -> dict[str, Any]:
         "residual": result.residual,
         "sequence": result.name,
         "unit": result.unit,
-        "refinement": result.refined,
+        "refinement": "refined" in result.kinds,
         "unjudged": result.unjudged or None,
     }
     return strict(content)
@@ -187,10 +178,13 @@ def remarks(result: Result) -> list[str]:
     said = []
     if result.unjudged:
         said.append(f"errors could not be measured: {result.unjudged}")
-    if result.verdict is not None and math.isnan(result.verdict.raw.scores.t_rel_percent):
+    evaluation = result.evaluation(result.kinds[0])
+    if evaluation is not None and math.isnan(evaluation.scores.t_rel_percent):
         said.append("t_rel, r_rel: no sub-sequence of 100 m or more to measure")
-    if not result.refined:
+    if result.kinds == ("raw",):
         said.append("refinement was off (--no-refine): raw poses only")
+    if result.kinds == ("refined",):
+        said.append("raw motions were not asked for (--first-guess motion): refined poses only")
     return said + _untracked(result)
 
 

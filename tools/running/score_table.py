@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from vo.datasets.errors import InputError
+from vo.tools.running.flags import KINDS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,8 +31,16 @@ class Scored:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The trajectories: ``raw``, and ``refined`` where there is one."""
-        return ("raw", "refined") if self.value("refinement") else ("raw",)
+        """The trajectories: raw, refined, or both.
+
+        Raises:
+            InputError: when there is none.
+        """
+        # What is not there at all is missed where it is read.
+        found = tuple(kind for kind in KINDS if self.metrics.get(kind, kind) is not None)
+        if not found:
+            raise InputError(self.where, f"has none of {', '.join(KINDS)}", "run vo-run again")
+        return found
 
     def value(self, key: str, kind: str = "raw") -> float | str | None:
         """The number or word of a dotted key; None is what could not be measured.
@@ -66,6 +75,7 @@ class Column:
         only: kind that alone has it, or empty.
         error: whether less is better.
         meaning: a sentence for a report.
+        same: whether raw and refined share it although each has it.
     """
 
     title: str
@@ -76,11 +86,12 @@ class Column:
     only: str = ""
     error: bool = False
     meaning: str = ""
+    same: bool = False
 
     @property
     def of_run(self) -> bool:
         """Whether raw and refined share it."""
-        return KIND not in self.key and not self.only
+        return self.same or (KIND not in self.key and not self.only)
 
     def cell(self, scored: Scored, kind: str) -> str:
         """The number as it is shown; a dash where there is none."""
@@ -94,7 +105,7 @@ class Column:
 
 def columns(runs: Sequence[Scored]) -> list[Column]:
     """Every column that says something about some of the runs."""
-    judged = [run.value("raw.ate_m") is not None for run in runs]
+    judged = [run.value("{kind}.ate_m", run.kinds[0]) is not None for run in runs]
     found: list[Column] = []
     if any(judged):
         found += ERRORS
@@ -108,9 +119,9 @@ def columns(runs: Sequence[Scored]) -> list[Column]:
             ),
             *TRACKING,
         ]  # fmt: skip
-    if any(run.value("refinement") for run in runs):
+    if any(run.kinds == KINDS for run in runs):
         found += SCALES
-    if any(run.value("scale.alignment.raw.mean_error") is not None for run in runs):
+    if any(run.value(TRUE_SCALES[0].key, run.kinds[0]) is not None for run in runs):
         found += TRUE_SCALES
     if any(judged):
         found.append(ALIGNMENT)
@@ -125,7 +136,7 @@ def report_columns(runs: Sequence[Scored]) -> list[Column]:
     if any(run.value(ABS_REL.key) is not None for run in runs):
         found.append(ABS_REL)
     found += [column for column in TRACKING if column not in found]
-    if not any(run.value("refinement") for run in runs):
+    if not any("refined" in run.kinds for run in runs):
         found.remove(TRACKING[0])
     return [*found, FRAMES]
 
@@ -217,4 +228,6 @@ ABS_REL = Column(
     "abs_rel\n", "abs_rel of the depth", "depth.abs_rel", ".4f", error=True,
     meaning="mean over the frames, each scaled by its median",
 )  # fmt: skip
-FRAMES = Column("frames\n", "frames", "raw.frames", ".0f", meaning="each has its pose")
+FRAMES = Column(
+    "frames\n", "frames", "{kind}.frames", ".0f", meaning="each has its pose", same=True
+)

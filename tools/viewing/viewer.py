@@ -62,7 +62,7 @@ class Poses:
 
     Attributes:
         row: numbers of the frame.
-        T_w_c: poses by kind, raw and refined or only raw, (4, 4).
+        T_w_c: poses by kind: raw, refined, or both, (4, 4).
         frames_per_s: speed of the run, or None.
     """
 
@@ -99,7 +99,7 @@ class Recording:
 
     Args:
         name: of the run.
-        kinds: of poses: raw and refined, or raw alone.
+        kinds: of poses: raw, refined, or both.
         frames: how many there will be, which bounds the points of each cloud.
         truth: (N, 4, 4) true poses, world at the first camera, or None.
         urls: viewers to send to.
@@ -121,7 +121,7 @@ class Recording:
         live: bool = True,
     ) -> None:
         self._rr = rr = _rerun()
-        self._kinds = tuple(kinds)
+        self._kinds, self._curves = tuple(kinds), _curves(tuple(kinds))
         clouds = max(frames // KEYFRAME, 1)
         self._cloud_points = max(min(CLOUD_POINTS, MAP_POINTS // clouds), 1)
         self._last: tuple[int, Array] | None = None  # index and grey values
@@ -203,7 +203,7 @@ class Recording:
                     [truth[:, :3, 3]], colors=[_rgb(TRUTH_COLOUR)], radii=[_points(rr, 1.0)]
                 )
                 self._log(f"{kind}/truth", strip, static=True)
-        for path, curves in _CURVES.items():
+        for path, curves in self._curves.items():
             colours = [_rgb(colour) for colour in curves.values()]
             lines = rr.SeriesLines(names=list(curves), colors=colours, widths=[1.5] * len(curves))
             self._log(f"plot/{path}", lines, static=True)
@@ -240,16 +240,17 @@ class Recording:
 
     def _numbers(self, poses: Poses) -> None:
         row = poses.row
+        energies = {"raw": row.energy_before, "refined": row.energy}
         numbers = {
             "scale": (row.ratio,),
-            "residual": (row.energy_before, row.energy),
+            "residual": tuple(energies[kind] for kind in self._kinds),
             "valid_share": (row.valid_share,),
             "iterations": (float(row.iterations),) if np.isfinite(row.energy) else (np.nan,),
             "frames_per_s": (np.nan if poses.frames_per_s is None else poses.frames_per_s,),
         }
-        for path, values in numbers.items():
-            if np.isfinite(values).all():
-                self._log(f"plot/{path}", self._rr.Scalars(values))
+        for path in self._curves:
+            if np.isfinite(numbers[path]).all():
+                self._log(f"plot/{path}", self._rr.Scalars(numbers[path]))
 
     def _pictures(self, pictures: Pictures) -> None:
         rr, small = self._rr, map_camera(pictures.camera)
@@ -308,14 +309,15 @@ class Recording:
             self._log(f"{kind}/map", shown)
 
 
-# Entity under plot/, and its curves with their colours.
-_CURVES = {
-    "scale": {"raw over refined": COLOURS["raw"]},
-    "residual": COLOURS,
-    "valid_share": {"valid share": PALETTE[2]},
-    "iterations": {"iterations": PALETTE[4]},
-    "frames_per_s": {"frames per second": PALETTE[6]},
-}
+def _curves(kinds: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Entities under plot/, and their curves with their colours."""
+    scale = {"scale": {"raw over refined": COLOURS["raw"]}}
+    return (scale if len(kinds) > 1 else {}) | {
+        "residual": {kind: COLOURS[kind] for kind in kinds},
+        "valid_share": {"valid share": PALETTE[2]},
+        "iterations": {"iterations": PALETTE[4]},
+        "frames_per_s": {"frames per second": PALETTE[6]},
+    }
 
 
 def _rerun() -> ModuleType:
@@ -359,7 +361,8 @@ def _blueprint(kinds: tuple[str, ...], paths: list[str], depth: float) -> Any:
         *(rrb.Spatial2DView(origin=f"camera/{path}", name=name) for path, name in images)
     )
     plots = [
-        rrb.TimeSeriesView(origin=f"plot/{path}", name=path.replace("_", " ")) for path in _CURVES
+        rrb.TimeSeriesView(origin=f"plot/{path}", name=path.replace("_", " "))
+        for path in _curves(kinds)
     ]
     columns = rrb.TextLogColumns(
         timeline_columns=["frame"],

@@ -30,14 +30,16 @@ class Viewer:
 
     Args:
         record: makes the recording, in the thread.
-        refined: whether there are refined poses.
+        kinds: of poses: raw, refined, or both.
         live: whether a run is being watched: its speed is shown, and it is never made to wait.
             Otherwise `show` waits until there is room for the pictures.
     """
 
-    def __init__(self, record: Callable[[], Recording], refined: bool, live: bool = True) -> None:
+    def __init__(
+        self, record: Callable[[], Recording], kinds: tuple[str, ...], live: bool = True
+    ) -> None:
         self.frames = self.dropped = 0
-        self._refined, self._live = refined, live
+        self._kinds, self._live = kinds, live
         self._tasks: deque[Task | None] = deque()
         self._waiting = 0  # pictures among them
         self._changed = threading.Condition()
@@ -130,7 +132,7 @@ class Viewer:
         )
 
     def _by_kind(self, raw: Array, refined: Array) -> dict[str, Array]:
-        return {"raw": raw, "refined": refined} if self._refined else {"raw": raw}
+        return {kind: raw if kind == "raw" else refined for kind in self._kinds}
 
     def _speed(self) -> float | None:
         """Frames a second, lately; the first few, slow ones tell nothing."""
@@ -145,7 +147,7 @@ def viewing(
     name: str,
     frames: int,
     truth: Array | None,
-    refined: bool,
+    kinds: tuple[str, ...],
     tell: Callable[[str], None],
     live: bool = True,
 ) -> Iterator[Viewer | None]:
@@ -156,19 +158,18 @@ def viewing(
         name: of the drive.
         frames: how many there will be.
         truth: (N, 4, 4) true poses, world at the first camera, or None.
-        refined: whether there are refined poses.
+        kinds: of poses: raw, refined, or both.
         tell: takes the lines that `Viewer.close` returns.
         live: see `Viewer`.
     """
     if not places:
         yield None
         return
-    kinds = ("raw", "refined") if refined else ("raw",)
 
     def record() -> Recording:
         return Recording(name, kinds, frames, truth, places.urls, places.rrd, live)
 
-    viewer = Viewer(record, refined, live)
+    viewer = Viewer(record, kinds, live)
     try:
         yield viewer
     finally:

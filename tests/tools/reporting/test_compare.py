@@ -16,12 +16,13 @@ from vo.tools.run import run_drives
 
 @pytest.fixture(scope="module")
 def runs(tiny_run, run_flags, tmp_path_factory) -> Path:
-    """Folder with three runs: two of the same frames, and half of the same images as 10."""
+    """Folder with four runs: three of the same frames, and half of the same images as 10."""
     root = tmp_path_factory.mktemp("runs")
     shutil.copytree(tiny_run, root / "whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vo.tools.running.plots.draw_run", lambda result, truth: [])
         run_drives(replace(run_flags, refine=False, out=root / "raw"))
+        run_drives(replace(run_flags, first_guess="motion", out=root / "fast"))
         run_drives(replace(run_flags, seq=("10",), align="scale", end=6, out=root / "ten"))
     return root
 
@@ -60,6 +61,29 @@ def test_table_has_what_the_runs_have_written(compare, runs):
     assert [row[-3] for row in table] == ["sim3", "sim3", "sim3", "scale", "scale"]
     assert [row[-1] for row in table] == ["12", "12", "12", "6", "6"]
     assert "raw: refinement was off (--no-refine): raw poses only" in rows
+
+
+def test_a_run_without_raw_poses_beside_others(compare, runs, tmp_path):
+    out = tmp_path / "comparison.html"
+    status, said, err = compare("fast", "whole", "raw", "--out", out)
+    assert (status, err) == (0, "")
+    titles, _, fast, raw, *_ = said.splitlines()
+    assert titles.split()[8] == "raw/refined"
+    assert fast.split()[:3] == ["fast", "09", "refined"]
+    assert fast.split()[8:10] == ["-", "-"], "it cannot know this scale"
+    assert raw.split()[:3] == ["whole", "09", "raw"]
+    remark = "raw motions were not asked for (--first-guess motion): refined poses only"
+    assert f"fast: {remark}" in said.splitlines()
+    (group,) = groups(out)
+    lines = {chart["id"]: [line["label"] for line in chart["lines"]] for chart in group["charts"]}
+    assert lines["error"] == ["fast refined", "whole raw", "whole refined", "raw raw"]
+    assert lines["ratio"] == ["whole raw"]
+    assert lines["residual"] == ["fast refined", "whole raw", "whole refined"]
+    assert lines["valid"] == ["fast refined", "whole refined"]
+    status, alone, _ = compare("fast")
+    assert status == 0
+    assert "raw/refined" not in alone
+    assert [line.split()[2] for line in alone.splitlines()[2:3]] == ["refined"]
 
 
 def test_written_scores_stand_and_missing_ones_are_computed(compare, runs, tmp_path):
@@ -106,12 +130,15 @@ def test_refusals_are_one_line(compare, runs, tmp_path):
     (tmp_path / "empty").mkdir()
     shutil.copytree(runs / "whole", tmp_path / "foreign")
     (tmp_path / "foreign/metrics.json").write_text('{"refinement": true, "raw": 3}')
+    shutil.copytree(runs / "whole", tmp_path / "none")
+    (tmp_path / "none/metrics.json").write_text('{"raw": null, "refined": null}')
     cases = {
         (): "RUN: is missing",
         ("nowhere",): "nowhere: has no config.yaml; give the folder of a run",
         (tmp_path / "empty",): f"{tmp_path / 'empty'}: has no config.yaml",
         ("whole", "./whole"): f"{runs / 'whole'}: is given twice",
         ("whole", "--out", tmp_path / "taken.html"): f"{tmp_path / 'taken.html'}: is there already",
+        (tmp_path / "none",): f"{tmp_path / 'none/metrics.json'}: has none of raw, refined",
         ("whole", "--out", tmp_path / "no/a.html"): f"{tmp_path / 'no/a.html'}: there is no folder",
         (tmp_path / "foreign",): f"{tmp_path / 'foreign/metrics.json'}: lacks raw.ate_m",
     }

@@ -66,7 +66,10 @@ def test_what_was_written_is_read(run_folder):
     assert run.facts()["sha256"] == run.config.sha256
 
 
-@pytest.mark.parametrize("more", [("--no-refine",), ("--align", "scale", "--start", "2")])
+@pytest.mark.parametrize(
+    "more",
+    [("--no-refine",), ("--first-guess", "motion"), ("--align", "scale", "--start", "2")],
+)
 def test_scores_computed_again_are_those_of_the_run(vo_run, tiny_street, tmp_path, more):
     done = vo_run("--data", tiny_street, "--seq", "09", "--out", "run", *more)
     assert done.status == 0, done.err
@@ -76,10 +79,35 @@ def test_scores_computed_again_are_those_of_the_run(vo_run, tiny_street, tmp_pat
         if written[kind] is not None:
             assert numeric(again[kind]) == close(written[kind])
             assert again[kind]["alignment"] == written[kind]["alignment"]
-    raw, raw_again = (found["scale"]["alignment"]["raw"] for found in (written, again))
-    assert numeric(raw_again) == close(raw)
+    scales, scales_again = (found["scale"]["alignment"] for found in (written, again))
+    assert scales.keys() == scales_again.keys()
+    assert all(numeric(scales_again[kind]) == close(scales[kind]) for kind in scales)
     for key in ("tracked", "frames_per_s", "unit", "refinement", "sequence", "residual", "depth"):
         assert again[key] == written[key]
+
+
+def test_a_run_from_the_motion_before_has_no_raw_poses(vo_run, tiny_street, tmp_path):
+    flags = ("--data", tiny_street, "--seq", "09", "--end", "4", "--first-guess", "motion")
+    assert vo_run(*flags, "--out", "run").status == 0
+    run = read_run(tmp_path / "run")
+    assert tuple(run.trajectories) == ("refined",)
+    assert np.isnan(run.drive().T_w_c_raw).all()
+    replayed = [estimate for _, estimate in run.replay()]
+    assert all(np.isnan(again.T_w_c_raw).all() for again in replayed)
+    poses = Trajectory.read_kitti(tmp_path / "run/refined.txt").T_w_c
+    assert np.array_equal([again.T_w_c for again in replayed], poses)
+    (tmp_path / "run/refined.txt").unlink()
+    with pytest.raises(InputError, match=r"refined\.txt"):
+        read_run(tmp_path / "run")
+
+
+def test_a_run_of_before_the_choice_of_the_first_guess_is_read(run_folder):
+    config = run_folder / "config.yaml"
+    lines = config.read_text().splitlines(keepends=True)
+    rest = [line for line in lines if "first_guess" not in line]
+    assert len(rest) == len(lines) - 1
+    config.write_text("".join(rest))
+    assert set(read_run(run_folder).trajectories) == {"raw", "refined"}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

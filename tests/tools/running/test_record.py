@@ -167,7 +167,8 @@ def test_a_line_of_numbers_has_nothing_where_nothing_was_measured():
     row = Row(7, 0.7, 0.5, 0.25, 2.0, 3.5, 8.0, nan, nan, nan, 4, False, "too far, or too fast")
     found = csv_line(row)
     assert found == '7,0.7,0.5,0.25,2.0,3.5,8.0,,,,4,False,"too far, or too fast",,,'
-    assert csv_line(row, refined=False) == '7,0.7,0.5,,,3.5,8.0,,,,,False,"too far, or too fast",,,'
+    assert csv_line(row, ("refined",)) == found.replace("0.5,0.25,2.0", ",0.25,")
+    assert csv_line(row, ("raw",)) == '7,0.7,0.5,,,3.5,8.0,,,,,False,"too far, or too fast",,,'
 
 
 def test_numbers_of_numpy_are_written_as_numbers():

@@ -90,7 +90,7 @@ class Folder:
     def __init__(self, path: Path, frames: int) -> None:
         path.mkdir()
         self.path, self.samples = path, DepthSamples(frames)
-        self.record = Record(path, True, LineFile(path / "log.txt"), timed=False)
+        self.record = Record(path, ("raw", "refined"), LineFile(path / "log.txt"), timed=False)
 
     def collect(self, share: Share, drive: Sequence) -> None:
         with self.record:

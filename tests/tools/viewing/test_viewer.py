@@ -37,6 +37,7 @@ from vo.tools.viewing.places import (
 from vo.tools.viewing.viewer import MAP_POINTS, SPARSE, Recording
 from vo.tools.viewing.worker import MOST_WAITING, Viewer, viewing
 
+BOTH = ("raw", "refined")
 FRAMES = 12
 CAMERA = Camera(70.0, 70.0, 47.5, 31.5, 96, 64)
 
@@ -68,7 +69,7 @@ def record(path, untracked: int | None = None) -> list[str]:
     """A file of a whole drive; what was told of it."""
     told: list[str] = []
     truth = np.stack([moved(i) for i in range(FRAMES)])
-    with viewing(Places(rrd=path), "drive", FRAMES, truth, True, told.append, live=False) as viewer:
+    with viewing(Places(rrd=path), "drive", FRAMES, truth, BOTH, told.append, live=False) as viewer:
         assert viewer is not None
         viewer.say("it begins")
         for index in range(FRAMES):
@@ -201,7 +202,7 @@ class Held:
 
 def test_a_slow_view_loses_pictures_but_no_poses():
     held = Held()
-    viewer = Viewer(lambda: held, refined=True)  # pyright: ignore[reportArgumentType]
+    viewer = Viewer(lambda: held, BOTH)  # pyright: ignore[reportArgumentType]
     for index in range(3 * MOST_WAITING):
         viewer.show(*moment(index))  # waits for nothing: nothing has been drawn yet
     held.let_go.set()
@@ -213,7 +214,7 @@ def test_a_slow_view_loses_pictures_but_no_poses():
 
 def test_a_replay_waits_and_loses_nothing():
     held = Held()
-    viewer = Viewer(lambda: held, refined=True, live=False)  # pyright: ignore[reportArgumentType]
+    viewer = Viewer(lambda: held, BOTH, live=False)  # pyright: ignore[reportArgumentType]
     threading.Timer(0.05, held.let_go.set).start()
     for index in range(3 * MOST_WAITING):
         viewer.show(*moment(index))
@@ -225,14 +226,14 @@ def test_a_replay_waits_and_loses_nothing():
 def test_a_broken_view_ends_alone(live):
     held = Held(breaks=True)
     held.let_go.set()
-    viewer = Viewer(lambda: held, refined=True, live=live)  # pyright: ignore[reportArgumentType]
+    viewer = Viewer(lambda: held, BOTH, live=live)  # pyright: ignore[reportArgumentType]
     for index in range(3 * MOST_WAITING):
         viewer.show(*moment(index))
     assert viewer.close()[0] == "view: it ended before the run did: the window was closed"
 
 
 def test_no_place_is_no_viewer():
-    with viewing(Places(), "drive", 3, None, True, print) as viewer:
+    with viewing(Places(), "drive", 3, None, BOTH, print) as viewer:
         assert viewer is None
 
 
