@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +19,7 @@ from vo.tools.benchmarks.pairs import pairs
 from vo.tools.benchmarks.run import run_speed
 from vo.tools.benchmarks.scenes import scenes
 from vo.tools.benchmarks.train import train
+from vo.tools.compiler import demand_compiler
 from vo.tools.console import console, print_table, run
 from vo.tools.tables import new_table, number, ratio_table
 
@@ -99,10 +99,8 @@ def _check_flags(
         raise InputError(f"--plot {plot}", "is no .png", "give a name that ends in .png")
     if threads is not None and threads < 1:
         raise InputError("--threads", f"is {threads}", "give 1 or more")
-    compilers = (os.environ.get("CXX") or "g++", "clang++")
-    if not eager_only and not any(map(shutil.which, compilers)):
-        problem = f"compiled code needs a C++ compiler, and there is no {' or '.join(compilers)}"
-        raise InputError("PATH", problem, "install one, or add --eager-only")
+    if not eager_only:
+        demand_compiler("compiled code", "add --eager-only")
 
 
 def _prepare(threads: int | None) -> None:

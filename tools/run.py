@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from vo.tools.running.flags import (
     RunFlags,
     asked_names,
     demand_different,
-    demand_poses,
+    demand_refinement,
     open_drive,
 )
 from vo.tools.viewing.places import Places, demand_new, open_places, read_address
@@ -86,7 +87,7 @@ def run_drives(flags: RunFlags, me: Ranks = ALONE) -> list[Result]:
     from vo.tools.running.record import demand_free
     from vo.tools.running.shared import demand_nobody_looks, share_of
 
-    demand_poses(flags)
+    demand_refinement(flags)
     if flags.out is not None and me.is_writer:
         demand_free(flags.out)
     names = asked_names(flags)
@@ -96,6 +97,8 @@ def run_drives(flags: RunFlags, me: Ranks = ALONE) -> list[Result]:
     demand_device(device)
     checkpoint = load_checkpoint(flags.ckpt, device)
     settings = checkpoint.model.config.refine if flags.refine else None
+    if settings is not None and flags.compile:
+        settings = replace(settings, backend="compiled")
     odometry = Odometry(
         checkpoint.model, settings, flags.size, device, flags.precision, flags.first_guess
     )

@@ -10,6 +10,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ from vo.datasets import open_sequence
 from vo.datasets.street import render_street
 from vo.drive import Row
 from vo.evaluation import evaluate
+from vo.odometry import Odometry
 from vo.settings import read_yaml
 from vo.tools.running.record import RunConfig
 from vo.trajectory import Trajectory
@@ -138,6 +140,29 @@ def test_from_the_motion_before_the_refinement_comes_to_the_same(vo_run, tmp_pat
         found.append(numbers(tmp_path / guess / "refined.txt"))
     assert found[0][-1, -1] > 5, "metres"
     assert 0 < np.abs(found[0] - found[1]).max() < 0.03
+
+
+@pictureless
+def test_compile_asks_for_the_compiled_refinement(vo_run, tiny_street, monkeypatch):
+    asked = []
+
+    class Eager(Odometry):
+        """What compiled code computes is tested with the refinement."""
+
+        def __init__(self, model, refine, *rest):
+            asked.append(refine.backend)
+            super().__init__(model, replace(refine, backend="eager"), *rest)
+
+    monkeypatch.setattr("vo.odometry.Odometry", Eager)
+    flags = ("--data", tiny_street, "--seq", "09", "--end", "3")
+    for more in ((), ("--compile",)):
+        assert vo_run(*flags, *more).status == 0
+    assert asked == ["eager", "compiled"]
+    monkeypatch.setenv("CXX", "none")
+    monkeypatch.setenv("PATH", "/nowhere")
+    done = vo_run(*flags, "--compile")
+    assert done.status == 2
+    assert done.err.startswith("error: --compile: needs a C++ compiler, and there is no none or ")
 
 
 @pictureless
@@ -403,6 +428,7 @@ def test_refusals_are_one_line_before_any_work(vo_run, tiny_street, tiny_checkpo
         (*data, "--seq", "9", "--first-guess", "motion", "--no-refine"): (
             "--first-guess: the motion before is no answer, unless it is refined; leave out "
         ),
+        (*data, "--seq", "9", "--compile", "--no-refine"): "--compile: compiles the refinement, ",
         (*data, "--seq", "9", "--fps", "3"): f"--fps: {tiny_street} has its own times; ",
     }
     for arguments, line in cases.items():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from vo.datasets.errors import InputError
+from vo.tools.compiler import demand_compiler
 from vo.tools.console import console, print_table
 from vo.tools.tables import new_table, number, ratio_table
 
@@ -60,6 +61,7 @@ def run_speed(
     seconds: float = 120.0,
     threads: int | None = None,
     memory_frames: int = 0,
+    eager_only: bool = False,
     json_file: Annotated[Path | None, tyro.conf.arg(name="json", metavar="FILE")] = None,
 ) -> None:
     """Frames a second of the whole of vo-run, beside the published way to run such networks.
@@ -84,12 +86,16 @@ def run_speed(
         threads: of PyTorch; its own choice when not given.
         memory_frames: also go to and fro over the frames for so many, at 192x64, and tell the
             memory in use on the way.
+        eager_only: leave out compiled refinement, which needs a C++ compiler, and two minutes to
+            compile.
         json_file: file for rows, profile, memory and ratios.
     """
     if frames < SHORTEST:
         raise InputError("--frames", f"is {frames}", f"give {SHORTEST} or more")
     if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
         raise InputError("--json", f"{json_file} is no file in an existing folder", "name another")
+    if not eager_only:
+        demand_compiler("compiled code", "add --eager-only")
     import torch
 
     if threads is not None:
@@ -100,7 +106,7 @@ def run_speed(
         drive = _open(data, seq, size, min(frames, 8) if quick else frames)
         for width, height in sizes:
             images = _save(drive, Path(folder) / f"{width}", (width, height))
-            found = _measure(images, 5.0 if quick else seconds, status.update)
+            found = _measure(images, 5.0 if quick else seconds, status.update, eager_only)
             content["rows"] += found.pop("rows")
             content["ratios"] |= found.pop("ratios")
             content |= {key: content.get(key, []) + value for key, value in found.items()}
@@ -117,7 +123,7 @@ def run_speed(
         write_atomically(json_file, json.dumps(content, indent=2) + "\n")
 
 
-def _ways() -> dict[str, Way]:
+def _ways(eager_only: bool) -> dict[str, Way]:
     """Ours, from the plainest on; ``auto`` is bf16 where this processor has it."""
     from vo.precision import use_bf16
     from vo.tools.benchmarks.run_ways import Way
@@ -130,6 +136,9 @@ def _ways() -> dict[str, Way]:
         found["ours, bf16, one frame at a time"] = Way("bf16", False, "network")
         found["ours, bf16"] = Way("bf16", True, "network")
     found["ours, auto, first guess motion"] = Way("auto", True, "motion")
+    if not eager_only:
+        found["ours, auto, compiled"] = Way("auto", True, "network", "compiled")
+        found["ours, auto, motion, compiled"] = Way("auto", True, "motion", "compiled")
     return found
 
 
@@ -149,7 +158,9 @@ def _save(drive: Sequence, folder: Path, size: tuple[int, int]) -> Images:
     return save_images(drive, folder, size)
 
 
-def _measure(images: Images, seconds: float, say: Callable[[str], object]) -> dict[str, Any]:
+def _measure(
+    images: Images, seconds: float, say: Callable[[str], object], eager_only: bool
+) -> dict[str, Any]:
     """Rows, ratios, profiles and rooflines at one size."""
     from vo.tools.benchmarks.measure import take_turns
     from vo.tools.benchmarks.run_profile import profile, roofline, rss_mb
@@ -158,7 +169,7 @@ def _measure(images: Images, seconds: float, say: Callable[[str], object]) -> di
     name = f"{images.size[0]}x{images.size[1]}"
     say(name)
     plain, answering = build_model(images)
-    ways = _ways()
+    ways = _ways(eager_only)
     odometries = {key: our_odometry(answering, images, way) for key, way in ways.items()}
     cpu_ms: dict[str, list[float]] = {key: [] for key in (PLAIN, *ways)}
     peak_mb = dict.fromkeys(cpu_ms, 0.0)
@@ -189,8 +200,11 @@ def _measure(images: Images, seconds: float, say: Callable[[str], object]) -> di
     ratios = {
         f"ours_over_monodepth2_way_{what}{suffix}": value
         for key, words in (
-            (best, ""), ("ours, fp32", "_fp32"), ("ours, auto, first guess motion", "_motion")
+            (best, ""), ("ours, fp32", "_fp32"), ("ours, auto, first guess motion", "_motion"),
+            ("ours, auto, compiled", "_compiled"),
+            ("ours, auto, motion, compiled", "_motion_compiled"),
         )
+        if key in ways
         for what, value in (
             (f"fps{words}", timings[PLAIN].over(timings[key])),
             (f"frames_per_cpu_time{words}", min(cpu_ms[PLAIN][1:]) / min(cpu_ms[key][1:])),

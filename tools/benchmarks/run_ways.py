@@ -29,6 +29,7 @@ from vo.odometry import FirstGuess, Odometry
 from vo.pose_net import PoseNet, PoseOutput
 from vo.precision import Precision
 from vo.presets import preset
+from vo.refine.energy import Backend
 from vo.tools.running.flags import RunFlags
 from vo.tools.running.record import Record, kitti_line, new_folder
 
@@ -63,11 +64,13 @@ class Way:
         precision: of the networks.
         ahead: whether threads look at frames ahead.
         first_guess: where the refinement starts.
+        backend: of the refinement.
     """
 
     precision: Precision
     ahead: bool
     first_guess: FirstGuess
+    backend: Backend = "eager"
 
 
 def save_images(frames: Sequence, folder: Path, size: tuple[int, int]) -> Images:
@@ -136,7 +139,7 @@ def our_run(odometry: Odometry, images: Images, ahead: bool) -> Drive:
 
 def our_odometry(model: Model, images: Images, way: Way) -> Odometry:
     """An odometry for a way."""
-    refine = model.config.refine
+    refine = replace(model.config.refine, backend=way.backend)
     return Odometry(model, refine, images.size, "cpu", way.precision, way.first_guess)
 
 

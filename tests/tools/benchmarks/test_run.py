@@ -35,7 +35,7 @@ def test_a_table_and_a_file_with_ratios(
     tiny_street: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     file = tmp_path / "run.json"
-    run_speed(True, tiny_street, "09", 3, (96, 64), 0.0, None, 16, file)
+    run_speed(True, tiny_street, "09", 3, (96, 64), 0.0, None, 16, True, file)
     found = json.loads(file.read_text())
     fps = {row["way"]: row["fps"] for row in found["rows"]}
     assert fps[PLAIN] > 0
