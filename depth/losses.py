@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vo.datasets.draws import Source, normal
+from vo.depth.numbers import at_least_float32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +107,7 @@ def smoothness(values: Tensor, image: Tensor) -> Tensor:
         )
     if min(h, w) < 2:
         raise ValueError(f"smoothness needs at least 2 x 2 pixels, got {tuple(values.shape)}")
-    values, image = _at_least_float32(values), _at_least_float32(image)
+    values, image = at_least_float32(values), at_least_float32(image)
     values = values / (values.mean(dim=(2, 3), keepdim=True) + 1e-7)
     total = values.new_zeros(())
     for axis in (-1, -2):
@@ -122,10 +123,6 @@ def _noise_like(x: Tensor, generator: Source | None, noise: float) -> Tensor | f
     if generator is None:
         raise ValueError("give a torch.Generator for the tie-break, or noise=0")
     return noise * normal(x.shape, generator, x.dtype).to(x.device)
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def _check_views(

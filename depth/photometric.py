@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from vo.depth.numbers import at_least_float32
+
 _C1, _C2 = 0.01**2, 0.03**2  # Wang et al. 2004, for images in [0, 1]
 
 
@@ -45,7 +47,7 @@ def moments_of(image: Tensor, window: int = 3) -> Moments:
     half = window // 2
     if window < 1 or window % 2 == 0 or half >= min(image.shape[-2:]):
         raise ValueError(f"window must be odd and fit into {tuple(image.shape)}, got {window}")
-    image = _at_least_float32(image)
+    image = at_least_float32(image)
     return Moments(_window_mean(image, window), _window_mean(image * image, window))
 
 
@@ -69,7 +71,7 @@ def ssim_dissimilarity(a: Tensor, b: Tensor, window: int = 3) -> Tensor:
         raise ValueError(
             f"images must both be (B, C, H, W), got {tuple(a.shape)}, {tuple(b.shape)}"
         )
-    a, b = _at_least_float32(a), _at_least_float32(b)
+    a, b = at_least_float32(a), at_least_float32(b)
     moments = moments_of(a, window), moments_of(b, window)
     return _Ssim(*moments, _window_mean(a * b, window)).dissimilarity.clamp(0, 1)
 
@@ -97,7 +99,7 @@ def photometric_error(
             f"images must be (V B, C, H, W) and (B, C, H, W), got {tuple(a.shape)}, "
             f"{tuple(b.shape)}"
         )
-    a, b = _at_least_float32(a), _at_least_float32(b)
+    a, b = at_least_float32(a), at_least_float32(b)
     if alpha == 0 or b.requires_grad:
         b = b.repeat(len(a) // len(b), 1, 1, 1)
         absolute = (a - b).abs().mean(dim=1, keepdim=True)
@@ -222,7 +224,3 @@ def _window_sum(x: Tensor, window: int) -> Tensor:
             total.add_(x.narrow(axis, i, size))
         x = total
     return x
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()

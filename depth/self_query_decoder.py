@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vo.datasets.errors import InputError
+from vo.depth.numbers import at_least_float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class SelfQueryDecoder(nn.Module):
         # The self-cost volume: one similarity per query and pixel, (B, Q, h w).
         volume = queries @ pixels
         centres = self._centres(volume, pixels)
-        logits = _at_least_float32(self.logits(volume.unflatten(2, (h, w))))
+        logits = at_least_float32(self.logits(volume.unflatten(2, (h, w))))
         # Not a matrix product: autocast would round depth to the eight bits of bfloat16.
         depth = (logits.softmax(dim=1) * centres[:, :, None, None]).sum(dim=1, keepdim=True)
         return depth.exp() if self.config.spacing == "log" else depth
@@ -150,7 +151,7 @@ class SelfQueryDecoder(nn.Module):
     def _centres(self, volume: Tensor, pixels: Tensor) -> Tensor:
         """Depths, or their logarithms, at the middle of the bins, (B, bins), rising."""
         summaries = volume.softmax(dim=2).to(pixels.dtype) @ pixels.transpose(1, 2)
-        shares = _shares(_at_least_float32(self.widths(summaries.flatten(1))), self.config.norm)
+        shares = _shares(at_least_float32(self.widths(summaries.flatten(1))), self.config.norm)
         near, far = self.config.min_depth, self.config.max_depth
         if self.config.spacing == "log":
             near, far = math.log(near), math.log(far)
@@ -189,10 +190,6 @@ def _shares(x: Tensor, norm: str) -> Tensor:
     # The 0.1 keeps a gradient where all are negative, and bins from closing.
     x = x.relu() + 0.1 if norm == "linear" else x.sigmoid()
     return x / x.sum(dim=1, keepdim=True)
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def _check_config(config: SelfQueryConfig) -> None:

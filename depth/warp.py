@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vo.depth.numbers import at_least_float32
+
 Padding = Literal["border", "zeros"]
 
 Z_MIN = 1e-3  # nearer points are taken for behind the camera; depth networks give 0.1 and more
@@ -73,7 +75,7 @@ def warp(
             )
         K_s = K_t
     _check_matrix("K_s", K_s, (depth_t.shape[0], 3, 3))
-    depth_t = _at_least_float32(depth_t)
+    depth_t = at_least_float32(depth_t)
     K_t, K_s, T_s_t = (x.to(depth_t.dtype) for x in (K_t, K_s, T_s_t))
     pixels, in_front = _displaced(depth_t, K_t, K_s, T_s_t)
     valid = in_front & in_view(pixels, image_s.shape[-2], image_s.shape[-1])
@@ -96,7 +98,7 @@ def back_project(depth: Tensor, K: Tensor) -> Tensor:
     """
     _check_image("depth", depth, None, channels=1)
     _check_matrix("K", K, (depth.shape[0], 3, 3))
-    depth = _at_least_float32(depth)
+    depth = at_least_float32(depth)
     depth = torch.where(depth.isfinite(), depth, 0)
     x, y = _rays(K.to(depth.dtype), depth.shape[-2], depth.shape[-1])
     return torch.cat([depth * x, depth * y, depth], dim=1)
@@ -120,7 +122,7 @@ def project(points: Tensor, K: Tensor, T_s_t: Tensor) -> tuple[Tensor, Tensor, T
         ValueError: when shapes do not fit.
     """
     _check_geometry("points", points, 3, K, T_s_t)
-    points = _at_least_float32(points)
+    points = at_least_float32(points)
     K, T_s_t = K.to(points.dtype), T_s_t.to(points.dtype)
     ok = points.isfinite().all(dim=1, keepdim=True) & (points[:, 2:] > Z_MIN)
     X, Y, Z = torch.where(ok, points, 1).split(1, dim=1)
@@ -158,7 +160,7 @@ def sample(image: Tensor, pixels: Tensor, padding: Padding = "border") -> Tensor
     _check_image("image", image, None)
     _check_image("pixels", pixels, image.shape[0], channels=2)
     H, W = image.shape[-2:]
-    image = _at_least_float32(image)
+    image = at_least_float32(image)
     pixels = pixels.to(image.dtype)
     if padding == "border":
         last = pixels.new_tensor([W - 1, H - 1]).view(2, 1, 1)
@@ -267,10 +269,6 @@ def _entry(matrix: Tensor, row: int, column: int) -> Tensor:
 def _next_exact(side: int) -> int:
     """The smallest 2^k + 1, k >= 1, that is at least ``side``."""
     return 2 ** max(1, (side - 2).bit_length()) + 1
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def _check_geometry(name: str, x: Tensor, channels: int, K: Tensor, T: Tensor) -> None:

@@ -15,6 +15,7 @@ import tyro
 from vo.datasets.errors import InputError
 from vo.tools.benchmarks.ablation import ablation
 from vo.tools.benchmarks.depth import depth
+from vo.tools.benchmarks.json_file import demand_place
 from vo.tools.benchmarks.pairs import pairs
 from vo.tools.benchmarks.run import run_speed
 from vo.tools.benchmarks.scenes import scenes
@@ -92,9 +93,7 @@ def _check_flags(
 ) -> None:
     """Say at once what would be found out after minutes."""
     for flag, path in (("--json", json_file), ("--plot", plot)):
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            problem = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-            raise InputError(f"{flag} {path}", problem, "give a file in an existing folder")
+        demand_place(flag, path)
     if plot is not None and plot.suffix.lower() != ".png":
         raise InputError(f"--plot {plot}", "is no .png", "give a name that ends in .png")
     if threads is not None and threads < 1:

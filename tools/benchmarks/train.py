@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from vo.datasets.errors import InputError
+from vo.tools.benchmarks.json_file import demand_place
 from vo.tools.console import console, print_table
 from vo.tools.tables import new_table, number, ratio_table
 
@@ -134,9 +135,7 @@ def train(
 
     from vo.datasets import open_sequence
 
-    if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
-        problem = "is a folder" if json_file.is_dir() else f"there is no folder {json_file.parent}"
-        raise InputError(f"--json {json_file}", problem, "give a file in an existing folder")
+    demand_place("--json", json_file)
     plan = QUICK if quick else Plan()
     if batch is not None:
         plan = replace(plan, batch=batch)
