@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from vo.datasets.errors import InputError
-from vo.ranks import Ranks, quiet_but_writer, ranks
+from vo.ranks import ALONE, Ranks, quiet_but_writer, ranks
 from vo.tools.console import INTERRUPTED, console, print_table
 from vo.tools.console import run as run_command
 from vo.tools.running.flags import (
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from vo.tools.running.shared import Share
     from vo.tools.viewing.worker import Viewer
     from vo.trajectory import Trajectory
-
-ALONE = Ranks()
 
 
 def main() -> None:
