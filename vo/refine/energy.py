@@ -30,9 +30,7 @@ from vo.refine.lookup import (
     MARGIN_PX,
     Derivative,
     bag_rows,
-    bag_values,
     gather_rows,
-    gather_values,
     square_of,
 )
 
@@ -46,8 +44,7 @@ class FeaturePair:
     """What one level of the pyramid gives to the alignment; real tensors of one dtype.
 
     Attributes:
-        rows: (B H W, C) source features, pixel by pixel.
-        confidence: (B H W, 1) of the source's pixels.
+        rows: (B H W, C + 1) source features and, last, confidence, pixel by pixel.
         size: (H, W) of the source features.
         target: (B, N, C) target features at the points.
         weight: (B, N) confidence of the target at the points, 0 where a point is not valid.
@@ -58,7 +55,6 @@ class FeaturePair:
     """
 
     rows: Tensor
-    confidence: Tensor
     size: tuple[int, int]
     target: Tensor
     weight: Tensor
@@ -156,15 +152,11 @@ def project(pair: FeaturePair, T_s_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def residual(pair: FeaturePair, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """G_u, G_v and r (B, N, C) at pixels (B, 2, N), and the confidence there (B, N)."""
-    square, width, shape = square_of(pixels, pair.size), pair.size[1], pair.target.shape
-    if torch.compiler.is_compiling():
-        found = gather_rows(pair.rows, square, width, pair.derivative)
-        confidence = gather_values(pair.confidence, square, width)
-    else:
-        found = bag_rows(pair.rows, square, width, pair.derivative).unbind(1)
-        confidence = bag_values(pair.confidence, square, width)
-    F_s, G_u, G_v = (m.view(shape) for m in found)
-    return G_u, G_v, F_s - pair.target, confidence.view(shape[:2])
+    square, width = square_of(pixels, pair.size), pair.size[1]
+    look_up = gather_rows if torch.compiler.is_compiling() else bag_rows
+    found = look_up(pair.rows, square, width, pair.derivative)
+    F_s, G_u, G_v = (m.unflatten(0, pair.weight.shape) for m in found)
+    return G_u[..., :-1], G_v[..., :-1], F_s[..., :-1] - pair.target, F_s[..., -1]
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vo.refine.energy import FeaturePair, NormalEquations
-from vo.refine.motion import vee
+from vo.refine.motion import exponential, vee
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +105,6 @@ def next_state(
     pair: FeaturePair,
     state: State,
     energy: Energy,
-    exponential: Callable[[Tensor], Tensor],
     solver: Callable[[Tensor, Tensor], Tensor],
     damp: Callable[[State, Tensor, Tensor, Tensor], Tensor],
     tolerance_px: float,

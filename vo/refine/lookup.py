@@ -22,15 +22,16 @@ MARGIN_PX = 1.0  # central differences reach one pixel beyond the point
 Square = tuple[Tensor, Tensor, Tensor]
 
 
-def feature_rows(features: Tensor) -> Tensor:
-    """A map (B, C, H, W) as rows (B H W, C), without a copy where channels lie last already."""
+def feature_rows(features: Tensor, confidence: Tensor) -> Tensor:
+    """Maps (B, C, H, W) and (B, 1, H, W) as rows (B H W, C + 1), confidence last."""
     # One pixel's values must lie side by side: for a single item reshape alone would give a view.
-    return features.permute(0, 2, 3, 1).contiguous().view(-1, features.shape[1])
+    side_by_side = (map_.permute(0, 2, 3, 1) for map_ in (features, confidence))
+    return torch.cat(list(side_by_side), -1).contiguous().view(-1, features.shape[1] + 1)
 
 
 def square_of(pixels: Tensor, size: tuple[int, int]) -> Square:
-    """Row (B N,) of the upper left of the four pixels around each of (B, 2, N), and the point's
-    place between them: a along u and b along v, both from 0 to 1.
+    """Row (B N,) int32 of the upper left of the four pixels around each of (B, 2, N), and the
+    point's place between them: a along u and b along v, both from 0 to 1.
 
     The four have a neighbour on every side for points that are MARGIN_PX inside.
     """
@@ -38,32 +39,26 @@ def square_of(pixels: Tensor, size: tuple[int, int]) -> Square:
     u, v = pixels.unbind(1)
     u0 = u.detach().floor().clamp(1, width - 3)
     v0 = v.detach().floor().clamp(1, height - 3)
-    item = torch.arange(pixels.shape[0], device=pixels.device)[:, None]
-    first = (item * height + v0.long()) * width + u0.long()
+    item = torch.arange(pixels.shape[0], dtype=torch.int32, device=pixels.device)[:, None]
+    first = (item * height + v0.int()) * width + u0.int()
     return first.flatten(), (u - u0).flatten(), (v - v0).flatten()
 
 
-def bag_rows(rows: Tensor, square: Square, width: int, derivative: Derivative) -> Tensor:
-    """Value and derivatives along u and v, (B N, 3, C): one pass over memory, 3 to 12 times
+def bag_rows(
+    rows: Tensor, square: Square, width: int, derivative: Derivative
+) -> tuple[Tensor, ...]:
+    """Value and derivatives along u and v, (B N, C) each: one pass over memory, 3 to 12 times
     as quick as ``grid_sample``."""
     first, a, b = square
     steps, polynomials, ends = _stencil(width, derivative, rows.dtype, rows.device)
     index = first[:, None] + steps
     weights = torch.stack([torch.ones_like(a), a, b, a * b], -1) @ polynomials
-    begins = torch.arange(0, index.numel(), len(steps), device=rows.device)[:, None] + ends
+    begins = torch.arange(0, index.numel(), len(steps), dtype=ends.dtype, device=rows.device)
+    begins = (begins[:, None] + ends).flatten()
     found = F.embedding_bag(
-        index.flatten(), rows, begins.flatten(), per_sample_weights=weights.flatten(), mode="sum"
+        index.flatten(), rows, begins, per_sample_weights=weights.flatten(), mode="sum"
     )
-    return found.view(-1, 3, rows.shape[1])
-
-
-def bag_values(rows: Tensor, square: Square, width: int) -> Tensor:
-    """Values alone, (B N, C)."""
-    first, a, b = square
-    steps, polynomials, _ = _stencil(width, "exact", rows.dtype, rows.device)
-    weights = torch.stack([torch.ones_like(a), a, b, a * b], -1) @ polynomials[:, :4]
-    index = first[:, None] + steps[:4]
-    return F.embedding_bag(index, rows, per_sample_weights=weights, mode="sum")
+    return found.view(-1, 3, rows.shape[1]).unbind(1)
 
 
 @cache
@@ -95,9 +90,9 @@ def _stencil(
         begins = [0, 4, 12]
     with torch.inference_mode(False):  # what is kept serves training, too
         return (
-            torch.tensor([i + j * width for i, j in pixels], device=device),
+            torch.tensor([i + j * width for i, j in pixels], dtype=torch.int32, device=device),
             torch.tensor(weights, dtype=dtype, device=device).mT.contiguous(),
-            torch.tensor(begins, device=device),
+            torch.tensor(begins, dtype=torch.int32, device=device),
         )
 
 
@@ -106,18 +101,11 @@ def _between(p: Tensor, q: Tensor, a: Tensor) -> Tensor:
     return p + a * (q - p)
 
 
-def gather_values(rows: Tensor, square: Square, width: int) -> Tensor:
-    """The same as `bag_values`."""
-    first, a, b = square[0], square[1][:, None], square[2][:, None]
-    p, q, r, s = (rows[first + step] for step in (0, 1, width, width + 1))
-    return _between(_between(p, q, a), _between(r, s, a), b)
-
-
 def gather_rows(
     rows: Tensor, square: Square, width: int, derivative: Derivative
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Value and derivatives along u and v, (B N, C) each."""
-    first, a, b = square[0], square[1][:, None], square[2][:, None]
+) -> tuple[Tensor, ...]:
+    """The same in operations that can be fused."""
+    first, a, b = square[0].long(), square[1][:, None], square[2][:, None]
     pixel = [[rows[first + (j * width + i)] for i in (-1, 0, 1, 2)] for j in (-1, 0, 1, 2)]
 
     def value(u: int, v: int) -> Tensor:

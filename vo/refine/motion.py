@@ -8,32 +8,24 @@ from torch import Tensor
 
 
 def exponential(xi: Tensor) -> Tensor:
-    """Exp(xi) as a matrix (B, 4, 4) for xi = (translation, rotation), (B, 6), by PyPose."""
-    return pp.se3(xi).Exp().matrix()
+    """Exp(xi) as a matrix (B, 4, 4) for xi = (translation, rotation), (B, 6): PyPose's retraction.
 
-
-def exponential_in_closed_form(xi: Tensor) -> Tensor:
-    """The same in operations on tensors only, for the compiler: PyPose's cannot be compiled.
-
-    With W = [w]x and t = |w|: R = I + A W + B W^2 and V = I + B W + C W^2 with A = sin t / t,
-    B = (1 - cos t) / t^2, C = (1 - A) / t^2 (Rodrigues).
+    With X = [[w]x, v; 0, 0] and t = |w|, Exp = I + X + B X^2 + C X^3, where B = (1 - cos t) / t^2
+    and C = (t - sin t) / t^3: X^4 = -t^2 X^2 ends the series (Murray, Li and Sastry 1994, ch. 2).
+    PyPose's own takes as long as half of an iteration at 2000 points, and cannot be compiled.
     """
-    v, w = xi.split(3, -1)
-    squared = w.square().sum(-1)[:, None, None]
-    # Below, the next term of the series is t^4 / 120 = 1e-18.
+    squared = xi[:, 3:].square().sum(-1)[:, None, None]
+    # Below, the next term of the series is t^4 / 720 = 1e-19.
     near = squared < 1e-8
     safe = torch.where(near, 1.0, squared)
     t = safe.sqrt()
-    A = torch.where(near, 1 - squared / 6, t.sin() / t)
     B = torch.where(near, 0.5 - squared / 24, 2 * (t / 2).sin().square() / safe)
     C = torch.where(near, 1 / 6 - squared / 120, (1 - t.sin() / t) / safe)
-    x, y, z = w.unbind(-1)
-    none = torch.zeros_like(x)
-    W = torch.stack([none, -z, y, z, none, -x, -y, x, none], -1).view(-1, 3, 3)
-    WW, I = W @ W, torch.eye(3, dtype=xi.dtype, device=xi.device)
-    R, V = I + A * W + B * WW, I + B * W + C * WW
-    top = torch.cat([R, V @ v[..., None]], -1)
-    return torch.cat([top, top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(len(xi), 1, 4)], 1)
+    x, y, z, a, b, c = xi.unbind(-1)
+    o = torch.zeros_like(x)
+    X = torch.stack([o, -c, b, x, c, o, -a, y, -b, a, o, z, o, o, o, o], -1).view(-1, 4, 4)
+    XX = X @ X
+    return torch.eye(4, dtype=xi.dtype, device=xi.device) + X + B * XX + C * (XX @ X)
 
 
 def as_SE3(T: Tensor) -> pp.LieTensor:

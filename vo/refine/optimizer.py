@@ -29,7 +29,7 @@ from vo.refine.iteration import (
     next_state,
     predicted_gain,
 )
-from vo.refine.motion import as_SE3, exponential, exponential_in_closed_form
+from vo.refine.motion import as_SE3
 
 
 class Adaptive(pp.optim.strategy.Adaptive):
@@ -150,7 +150,7 @@ class FeatureMetricLM(pp.optim.LevenbergMarquardt):
             limits = self.strategy.min, self.strategy.max
             return _fused()[1](pair, state, self.pose_model.law, rates, limits, self.tolerance_px)
         return next_state(
-            pair, state, self.pose_model.at, exponential, self.solver, self._damp, self.tolerance_px
+            pair, state, self.pose_model.at, self.solver, self._damp, self.tolerance_px
         )
 
     def _fuses(self) -> bool:
@@ -185,8 +185,7 @@ class FeatureMetricLM(pp.optim.LevenbergMarquardt):
 
 @cache
 def _fused() -> tuple[Callable[..., State], Callable[..., State]]:
-    """`first_state` and `next_state` as one graph each, with a closed form of the exponential, as
-    PyPose's Lie tensors cannot be compiled."""
+    """`first_state` and `next_state` as one graph each."""
 
     def energy(law: Law) -> Energy:
         def at(T: Tensor, pair: FeaturePair, prior: Prior | None = None) -> NormalEquations:
@@ -208,8 +207,7 @@ def _fused() -> tuple[Callable[..., State], Callable[..., State]]:
             gain = predicted_gain(state, xi)
             return damped(state.damping, last - loss, gain, rates, limits)
 
-        exp = exponential_in_closed_form
-        return next_state(pair, state, energy(law), exp, cholesky_solution, damp, tolerance_px)
+        return next_state(pair, state, energy(law), cholesky_solution, damp, tolerance_px)
 
     return compiled(first), compiled(next_)
 

@@ -65,8 +65,7 @@ def feature_pair(
     if median is None:
         median = median_depth(depth, min_depth)
     return FeaturePair(
-        rows=feature_rows(f_s),
-        confidence=feature_rows(c_s),
+        rows=feature_rows(f_s, c_s),
         size=size,
         target=f_t.flatten(2).mT[:, index].contiguous(),
         weight=c_t.flatten(1)[:, index] * known,
