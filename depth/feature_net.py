@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from vo.datasets.errors import InputError
 
@@ -221,7 +222,7 @@ class FeatureHead(nn.Module):
             output = self.outputs[i](x)
             output = output if output.dtype == torch.float64 else output.float()
             scale = None if self.log_scale is None else self.log_scale[i].exp()
-            vectors, doubt = output[:, :-1], output[:, -1:]
+            vectors, doubt = output.split([output.shape[1] - 1, 1], 1)
             confidence = _confidence(doubt)
             if not self.confidence:
                 confidence = torch.full_like(confidence, 1 - _SURE)
@@ -271,8 +272,33 @@ def _normalised(vectors: Tensor, scale: Tensor | None) -> Tensor:
     """Length `FEATURE_NORM`, less below 0.001 so that 0 has a gradient; or times ``scale``."""
     if scale is not None:
         return vectors * scale
-    length = (vectors.square().sum(dim=1, keepdim=True) + 1e-6).sqrt()
-    return vectors * (FEATURE_NORM / length)
+    if torch.is_grad_enabled() and vectors.requires_grad:
+        return _Normalised.apply(vectors)
+    return vectors * _stretch(vectors)
+
+
+def _stretch(vectors: Tensor) -> Tensor:
+    """What each vector (B, C, H, W) is multiplied with, (B, 1, H, W)."""
+    return FEATURE_NORM * (vectors.square().sum(dim=1, keepdim=True) + 1e-6).rsqrt()
+
+
+class _Normalised(torch.autograd.Function):
+    """y = s v with the stretch s, and its gradient s (g - y <y, g> / `FEATURE_NORM`^2) in two
+    passes over memory instead of seven."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        stretch = _stretch(vectors)
+        unit = vectors * stretch
+        ctx.save_for_backward(unit, stretch)
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        unit, stretch = ctx.saved_tensors
+        along = (unit * grads[0]).sum(1, keepdim=True) / FEATURE_NORM**2
+        return torch.addcmul(grads[0], unit, along, value=-1).mul_(stretch)
 
 
 def _confidence(x: Tensor) -> Tensor:

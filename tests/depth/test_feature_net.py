@@ -6,7 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vo.datasets.errors import InputError
-from vo.depth.feature_net import FEATURE_NORM, FeatureConfig, FeatureNet, grey_features
+from vo.depth.feature_net import (
+    FEATURE_NORM,
+    FeatureConfig,
+    FeatureNet,
+    _normalised,
+    grey_features,
+)
 
 CONVNEXT = (40, 80, 160, 320), (4, 8, 16, 32)
 RESNET18 = (64, 64, 128, 256, 512), (2, 4, 8, 16, 32)
@@ -66,6 +72,18 @@ def test_unit_features_have_the_stated_length():
             assert length.median().item() == pytest.approx(FEATURE_NORM, rel=1e-3)
     # A robust kernel of scale 1 then begins to bend at this angle between two features.
     assert math.degrees(2 * math.asin(0.5 / FEATURE_NORM)) == pytest.approx(14.4, abs=0.1)
+
+
+def test_the_gradient_of_unit_features_is_that_of_autograd():
+    lengths = torch.logspace(-6, 1, 64, dtype=torch.float64).view(1, 1, 8, 8)
+    lengths[..., 0, 0] = 0
+    vectors = (torch.randn(2, 4, 8, 8) * lengths).requires_grad_()
+    weights = torch.randn_like(vectors)
+    plain = vectors * FEATURE_NORM / (vectors.square().sum(1, keepdim=True) + 1e-6).sqrt()
+    unit = _normalised(vectors, None)
+    assert torch.allclose(unit, plain, rtol=1e-12)
+    mine, other = (torch.autograd.grad((weights * y).sum(), vectors)[0] for y in (unit, plain))
+    assert torch.allclose(mine, other, rtol=1e-9)
 
 
 def test_the_learned_scale_multiplies_its_level():
