@@ -34,6 +34,7 @@ from vo.datasets.camera import Array
 from vo.datasets.cityscapes_camera import SIZE, read_camera
 from vo.datasets.errors import InputError
 from vo.datasets.images import DepthFormat, natural_key, read_depth, read_image
+from vo.datasets.plain_file import demand_file
 from vo.datasets.split_list import ListedFrame
 from vo.datasets.stills import Still, Stills, check_pixels, known_depth
 from vo.datasets.text import few, read_lines
@@ -140,8 +141,10 @@ def read_depth_array(path: Path) -> Array:
     Raises:
         InputError: when it is damaged, pickled, or no array of this size.
     """
+    demand_file(path)
     try:
-        depth = np.load(path, allow_pickle=False)
+        # What is mapped takes no memory: the header may promise an array of any size.
+        depth = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged header comes as any error, those of its parser too
         problem = "cannot be read as an array of numbers"
         raise InputError(path, problem, "give an .npy file without pickled objects") from error

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from vo.datasets.camera import Array, Camera
-from vo.datasets.errors import InputError
 from vo.datasets.frame import Frame
-from vo.datasets.images import DepthFormat, read_depth, read_image, read_mask
+from vo.datasets.images import DepthFormat, demand_size, read_depth, read_image, read_mask
 from vo.datasets.sequence import position
 
 Files = tuple[Path | None, ...]
@@ -69,17 +68,18 @@ class Recording:
     def __getitem__(self, index: int) -> Frame:
         """Read frame ``index``; InputError names the file that is damaged or of another size."""
         i = position(index, len(self))
-        image = read_image(self.images[i])
-        check_size(image, self.camera.size, self.images[i])
+        size = self.camera.size
+        image = read_image(self.images[i], size)
+        check_size(image, size, self.images[i])
         depth = moving = None
         depth_path = self.depths[i] if self.depths is not None else None
         if depth_path is not None and self.depth_format is not None:
-            depth = read_depth(depth_path, self.depth_format)
-            check_size(depth, self.camera.size, depth_path)
+            depth = read_depth(depth_path, self.depth_format, size)
+            check_size(depth, size, depth_path)
         mask_path = self.moving[i] if self.moving is not None else None
         if mask_path is not None:
-            moving = read_mask(mask_path)
-            check_size(moving, self.camera.size, mask_path)
+            moving = read_mask(mask_path, size)
+            check_size(moving, size, mask_path)
         T_w_c = None if self.T_w_c is None else self.T_w_c[i]
         time_s, number = float(self.timestamps[i]), int(self.numbers[i])
         return Frame(number, time_s, image, self.camera, T_w_c, depth, moving)
@@ -87,10 +87,7 @@ class Recording:
 
 def check_size(image: Array, size: tuple[int, int], path: Path) -> None:
     """InputError when an image (H, W, ...) has not size (width, height)."""
-    height, width = image.shape[:2]
-    if (width, height) != size:
-        problem = f"has {width}x{height} pixels, the first image has {size[0]}x{size[1]}"
-        raise InputError(path, problem, "give images of one size")
+    demand_size((image.shape[1], image.shape[0]), size, path)
 
 
 def image_size(path: Path) -> tuple[int, int]:

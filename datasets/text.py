@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,8 +12,11 @@ import numpy as np
 
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
+from vo.datasets.plain_file import read_file
 
-MOST_BYTES = 256 * 1024 * 1024  # a pose or time file of a week's drive is smaller
+MOST_BYTES = 256 * 1024 * 1024  # a pose file of a day's drive is smaller
+MOST_LINES = 4_000_000  # frames of 37 hours
+LONGEST_LINE = 10_000  # characters: twelve numbers of 25, or a path of 4096
 LATEST_S = 1e12  # thirty thousand years
 
 
@@ -29,17 +33,20 @@ def read_lines(path: Path, remedy: str, gaps: bool = True) -> list[tuple[int, st
         InputError: when the file is missing, is no text, is huge, holds no line, or has a gap that
             it may not have.
     """
-    if not path.is_file():
-        raise InputError(path, "is a folder" if path.is_dir() else "no such file", remedy)
-    if path.stat().st_size > MOST_BYTES:
-        raise InputError(path, "is too large for a text file of its kind", remedy)
+    data = read_file(path, MOST_BYTES, "a text file of its kind", remedy).rstrip()
+    if b"\0" in data:
+        raise InputError(path, "is no text file", remedy)
+    if data.count(b"\n") >= MOST_LINES:
+        raise InputError(path, f"has over {MOST_LINES:,} lines", remedy)
+    raw = data.removeprefix(codecs.BOM_UTF8).split(b"\n")  # some editors put a mark first
+    if max(map(len, raw)) > LONGEST_LINE:
+        raise InputError(path, f"has a line of over {LONGEST_LINE:,} characters", remedy)
     try:
-        # utf-8-sig drops the byte order mark that some editors put first.
-        text = path.read_bytes().decode("utf-8-sig")
+        text = [line.decode() for line in raw]
     except UnicodeDecodeError as error:
         raise InputError(path, "is no text file", remedy) from error
     lines: list[tuple[int, str]] = []
-    for i, line in enumerate(text.rstrip().split("\n"), 1):
+    for i, line in enumerate(text, 1):
         words = line.split("#", 1)[0].strip()
         if words:
             lines.append((i, words))

@@ -22,6 +22,7 @@ import numpy as np
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
 from vo.datasets.kitti_raw_calibration import Calibration, read_rigid
+from vo.datasets.plain_file import read_file
 
 ScanDepth = Literal["velodyne-x", "velodyne-z"]
 """What the depth of a point is, see `vo.datasets.depth_kind.DepthKind`."""
@@ -86,11 +87,11 @@ def read_scan(path: Path) -> Array:
     """
     if not path.is_file():
         raise InputError(path, "no such laser scan", _REMEDY)
-    size = path.stat().st_size
-    if size == 0 or size % _POINT_BYTES or size > _MOST_BYTES:
-        problem = f"has {size} bytes, no whole number of points of {_POINT_BYTES} bytes"
+    data = read_file(path, _MOST_BYTES, "a laser scan", _REMEDY)
+    if not data or len(data) % _POINT_BYTES:
+        problem = f"has {len(data)} bytes, no whole number of points of {_POINT_BYTES} bytes"
         raise InputError(path, problem, _REMEDY)
-    points = np.fromfile(path, "<f4").reshape(-1, 4)[:, :3]
+    points = np.frombuffer(data, "<f4").reshape(-1, 4)[:, :3]
     if not np.isfinite(points).all():
         raise InputError(path, "holds points that are not finite", _REMEDY)
     return points

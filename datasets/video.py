@@ -19,7 +19,7 @@ import numpy as np
 from vo.datasets.camera import Array, Camera, find_camera
 from vo.datasets.errors import InputError
 from vo.datasets.frame import Frame
-from vo.datasets.images import MOST_PIXELS
+from vo.datasets.plain_file import demand_file
 from vo.datasets.recording import check_size
 from vo.datasets.sequence import position
 from vo.datasets.text import few
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv")
+MOST_PIXELS = 8192 * 8192  # two eyes of a camera that sees all around; RECENT of them are kept
+_FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf"  # no list of other files
 RECENT = 16  # decoded frames that are kept: more than what threads reading ahead overtake
 _NEAR = 32  # frames that are rather decoded than jumped over
 _ENDS_EARLY_S = 0.5  # the length in a header is rounded, and the last frame's duration a guess
@@ -126,7 +128,7 @@ def read_index(path: Path) -> Index:
         InputError: when it is no video, has frames without or with equal times, or ends before
             the number of frames or the length that its header promises.
     """
-    import av
+    import av.error
 
     with _open(path) as container:
         stream = container.streams.video[0]
@@ -207,7 +209,7 @@ class Decoder:
         Raises:
             InputError: when they do not.
         """
-        import av
+        import av.error
 
         with _open(self.path) as container:
             try:
@@ -236,7 +238,7 @@ class Decoder:
         self._recent: OrderedDict[int, VideoFrame] = OrderedDict()
 
     def _decode(self, i: int) -> VideoFrame:
-        import av
+        import av.error
 
         if self._process != os.getpid():  # a fork shares the file position with its parent
             self._start_afresh()
@@ -319,17 +321,16 @@ class Decoder:
 
 
 def _open(path: Path, options: dict[str, str] | None = None) -> InputContainer:
-    import av
+    import av.error
 
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         remedy = f"give a folder, or a video that ends in {', '.join(VIDEO_SUFFIXES)}"
         raise InputError(path, "is no video file by its name", remedy)
-    if not path.is_file():
-        raise InputError(path, "no such file", "check the path given with --data")
-    if path.stat().st_size == 0:
+    if demand_file(path, "check the path given with --data") == 0:
         raise InputError(path, "is empty (0 bytes)", "copy it again")
     try:
-        container = av.open(str(path), options=options or {})
+        own = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+        container = av.open(str(path), options=own | (options or {}))
     except av.error.FFmpegError as error:
         problem = f"cannot be opened as a video ({error.strerror})"
         raise InputError(

@@ -86,7 +86,7 @@ def _check(decoder: DisparityDecoder, level: int, channels: int) -> None:
     if not first <= level <= last:
         problem = f"is {level}"
         raise InputError("--level", problem, f"levels {first} to {last} have no disparity")
-    width = decoder.narrow[level].weight.shape[0]
+    width = decoder.get_parameter(f"narrow.{level}.weight").shape[0]
     if not 0 < channels < width:
         raise InputError("--channels", f"is {channels}", f"give 1 to {width - 1}")
 

@@ -20,6 +20,8 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from vo.datasets.errors import InputError
+from vo.datasets.pickled import demand_no_growth
+from vo.datasets.plain_file import demand_file
 
 Normalisation = Literal["monodepth2", "imagenet", "none"]
 
@@ -217,8 +219,9 @@ def _pyramid(name: str, backbone: nn.Module) -> tuple[tuple[int, ...], tuple[int
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:
-    if not file.is_file():
-        raise InputError(file, "no such file", "give the path of a .safetensors or .pth file")
+    demand_file(file, "give the path of a .safetensors or .pth file")
+    if file.suffix != ".safetensors":
+        demand_no_growth(file)
     try:
         if file.suffix == ".safetensors":
             content: Any = safetensors.torch.load_file(file)

@@ -139,9 +139,10 @@ class FeatureNet(nn.Module):
             raise ValueError(f"source {self.config.source!r} {problem} encoder_features")
         if self.config.source == "grey":
             return grey_features(image, self.config.levels)
-        if encoder_features is None:
-            encoder_features = self.stem(image.contiguous(memory_format=torch.channels_last))
-        return self.head([encoder_features[i] for i in self.used], (H, W))
+        features = encoder_features
+        if features is None:
+            features = self.stem(image.contiguous(memory_format=torch.channels_last))
+        return self.head([features[i] for i in self.used], (H, W))
 
 
 class Stem(nn.Module):
@@ -295,7 +296,7 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         unit, stretch = ctx.saved_tensors
         along = (unit * grads[0]).sum(1, keepdim=True) / FEATURE_NORM**2
         return torch.addcmul(grads[0], unit, along, value=-1).mul_(stretch)

@@ -173,7 +173,7 @@ class _PhotometricError(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         a, b = ctx.saved_tensors
         result = torch.empty_like(a)
         for (views, items), derivatives in zip(ctx.parts, ctx.derivatives, strict=True):

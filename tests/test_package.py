@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,13 @@ def test_street_is_drawn_by_processes_of_the_installed_package(installed, tmp_pa
     done = run(installed, tmp_path, *command, "--frames", "32", "--out", "street", "--workers", "2")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "street/sequences/00/image_2").iterdir())) == 32
+
+
+def test_type_checker_reads_every_package():
+    """It walks down from what it is given, but not into links: each has to be named."""
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    given = {entry.removeprefix("build/typing/vo/") for entry in tool["pyright"]["include"]}
+    folders = tool["setuptools"]["package-dir"]
+    assert folders.keys() == set(tool["setuptools"]["packages"])
+    left_out = [name for name, folder in folders.items() if Path(folder).parts[0] not in given]
+    assert not left_out

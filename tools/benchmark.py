@@ -39,7 +39,7 @@ app.command(pairs)
 app.command(ablation)
 app.command(depth)
 app.command(scenes)
-app.command(run_speed, name="run")
+app.command(name="run")(run_speed)
 app.command(train)
 
 
@@ -121,8 +121,7 @@ def _plan(quick: bool, eager_only: bool) -> Plan:
         return Plan(backends=backends, training_backends=backends)
     return Plan(
         seconds=2.0, rounds=2, batches=(1,), channels=(16,), training_batches=(8,),
-        backends=backends, training_backends=("eager",),
-        dense_backwards=("unroll",), step_batch=2,
+        backends=backends, training_backends=("eager",), dense_backwards=("unroll",),
     )  # fmt: skip
 
 

@@ -3,22 +3,19 @@ is in a checkpoint."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import tyro
 
 from vo.datasets.errors import InputError
-from vo.published import Layout, Source
-from vo.tools.console import console, run
+from vo.published import Layout
+from vo.tools.console import console, run, warn
+from vo.tools.converting.import_flags import ImportFlags
 from vo.tools.converting.prune_flags import PruneFlags
 
 if TYPE_CHECKING:
-    from vo.checkpoint import Card
-    from vo.model import Model, ModelConfig
-    from vo.published.files import Table
+    from vo.model import Model
 
 MONODEPTH2_RANGE = (0.1, 100.0)
 Weights = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
@@ -26,7 +23,6 @@ Checkpoint = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
 NewFolder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
 ImageSize = Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="W H")]
 GraphPart = Literal["depth", "pose", "features", "energy"]
-Supervised = Literal["M", "S", "MS", "metric", "none"]
 
 app = tyro.extras.SubcommandApp()
 
@@ -35,51 +31,6 @@ def main() -> None:
     """Entry point of ``vo-convert``."""
     about = "Read published weights, write them, and look into checkpoints."
     run(lambda: app.cli(prog="vo-convert", description=about))
-
-
-@dataclass(frozen=True, slots=True)
-class ImportFlags:
-    """What ``vo-convert import`` can be told.
-
-    Attributes:
-        folder: with encoder.pth, depth.pth, pose.pth and, of monodepth2, pose_encoder.pth; or the
-            .pt file of a fine-tuned depth network.
-        source: the system that the weights are of.
-        out: checkpoint to write.
-        pose: folder or file of a pose network, where there is none among the weights or another
-            one is wanted.
-        depth_range: smallest and largest depth of the training, which the weights do not tell;
-            0.001 80 of SQLdepth's and SPIdepth's on KITTI. monodepth2's is 0.1 100 when not given.
-        heads: of the attention, which the weights do not tell.
-        size: width and height of images in pixels; those of the weights when not given.
-        scale: their unit of length in ours: depth range and translations are multiplied by it.
-            Trainings with stereo on KITTI have a unit of 5.4 m, so that 5.4 gives metres.
-        pose_scale: that of the translations, where it is another one, such as 5.4 beside a
-            fine-tuned depth network, which is in metres.
-        metric: say in the card that depth and poses are in metres, once scaled.
-        supervision: what they learned from: neighbouring frames of one camera (M), the other
-            camera of a stereo pair (S), both (MS), true depth (metric), none for not known.
-        split: name of the published split that they learned from.
-        licence: of the weights.
-        name: of the model, for tables; that of the folder when not given.
-        overwrite: replace --out where it exists.
-    """
-
-    folder: Weights
-    source: Annotated[Source, tyro.conf.arg(name="from")]
-    out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
-    pose: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    depth_range: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="MIN MAX")] = None
-    heads: int = 4
-    size: tuple[int, int] | None = None
-    scale: float = 1.0
-    pose_scale: float | None = None
-    metric: bool = False
-    supervision: Supervised = "none"
-    split: str | None = None
-    licence: str = "unknown"
-    name: str | None = None
-    overwrite: bool = False
 
 
 @app.command(name="import")
@@ -95,6 +46,7 @@ def import_weights(flags: Annotated[ImportFlags, tyro.conf.arg(name="")]) -> Non
     from vo.checkpoint import save_checkpoint
     from vo.published.files import read_finetuned, read_folder
     from vo.published.importing import Untold, import_model
+    from vo.tools.converting.imported import imported_card, pose_note
 
     _check_out(flags.out, flags.overwrite)
     if flags.depth_range is None and flags.source != "monodepth2":
@@ -105,10 +57,10 @@ def import_weights(flags: Annotated[ImportFlags, tyro.conf.arg(name="")]) -> Non
     read = read_finetuned if flags.source == "spidepth-finetuned" else read_folder
     tables = read(flags.folder, flags.pose)
     model = import_model(tables, flags.source, untold)
-    notes = _pose_note(flags, model.config)
-    save_checkpoint(flags.out, model, _card(flags, tables, notes))
+    notes = pose_note(flags, model.config)
+    save_checkpoint(flags.out, model, imported_card(flags, tables, notes))
     if notes:
-        print(f"warning: {notes}", file=sys.stderr)
+        warn(notes)
     _say_what_was_read(flags, model)
 
 
@@ -258,44 +210,6 @@ def _check_out(out: Path, overwrite: bool) -> None:
         raise InputError(out, "exists", "choose another --out, or add --overwrite")
     if not out.absolute().parent.is_dir():
         raise InputError(out, f"there is no folder {out.parent}", "create it first")
-
-
-def _pose_note(flags: ImportFlags, config: ModelConfig) -> str:
-    """What is lost of a pose network that was trained on one camera."""
-    from vo.pose_net import PoseConfig
-
-    is_scaled_by_depth = not (
-        isinstance(config.pose, PoseConfig) and config.pose.encoder.normalisation == "monodepth2"
-    )
-    if flags.supervision != "M" or not is_scaled_by_depth:
-        return ""
-    return (
-        "trained on one camera, this pose network had its translations multiplied by the mean "
-        "inverse depth; they are not here: raw poses have a scale of their own, refined ones that "
-        "of the depth"
-    )
-
-
-def _card(flags: ImportFlags, tables: dict[str, Table], notes: str) -> Card:
-    from vo.checkpoint import Card
-    from vo.published.files import file_hash
-
-    paths = sorted({table.path for table in tables.values()})
-    hashes = ", ".join(f"{path.name} (sha256 {file_hash(path)})" for path in paths)
-    read = f"imported from {flags.source} weights {hashes}"
-    weights = flags.folder.resolve()
-    return Card(
-        name=flags.name or (weights.name if weights.is_dir() else weights.stem),
-        preset="imported",
-        supervision=flags.supervision,
-        trained_on=() if flags.split is None else (flags.split,),
-        split_hash="",
-        images_seen=0,
-        commit="",
-        licence=flags.licence,
-        metric=flags.metric,
-        notes=f"{read}; {notes}" if notes else read,
-    )
 
 
 def _say_what_was_read(flags: ImportFlags, model: Model) -> None:

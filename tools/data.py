@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +54,7 @@ def check(
         workers: threads that read images.
     """
     from vo.datasets.check import check_data
+    from vo.tools.progress import progress_bars
 
     if workers < 1:
         raise InputError("--workers", f"is {workers}", "give 1 or more")
@@ -98,6 +97,7 @@ def street(
         workers: processes that draw; one a core when not given.
     """
     from vo.datasets.street import DEFAULT_SIZE, STREET_SEQUENCES, render_street, street_root
+    from vo.tools.progress import progress_bars
 
     if workers is not None and workers < 1:
         raise InputError("--workers", f"is {workers}", "give 1 or more")
@@ -105,12 +105,12 @@ def street(
         problem = "sequences in the shared cache have their own length"
         raise InputError("--frames", problem, "add --out DIR")
     width, height = size or DEFAULT_SIZE
-    with street_progress() as progress:
+    with progress_bars("street {}") as progress:
+        root = out
         for name in seq or STREET_SEQUENCES:
             if out is None:
                 root = street_root(name, width, height, workers, progress)
             else:
-                root = out
                 render_street(out, [name], (width, height), frames, workers, progress)
     _print(str(root))
 
@@ -195,30 +195,5 @@ def _truth(sequence: Sequence) -> str:
     return ", ".join(name for name, part in parts.items() if part is not None) or "none"
 
 
-def street_progress() -> AbstractContextManager[Callable[[str, int, int], None]]:
-    """A bar on standard error for each sequence of the street that has to be drawn."""
-    return progress_bars("street {}")
-
-
 def _print(line: str) -> None:
     console.print(line, soft_wrap=True, markup=False)
-
-
-@contextmanager
-def progress_bars(title: str = "{}") -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each folder on standard error; nothing where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    errors = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bars = Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
-    tasks = {}
-
-    def show(where: str, done: int, total: int) -> None:
-        if where not in tasks:
-            tasks[where] = bars.add_task(title.format(where), total=total)
-        bars.update(tasks[where], completed=done)
-
-    with bars:
-        yield show

@@ -13,8 +13,6 @@ import tyro
 from vo.tools.console import console, run
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from vo.datasets.frame import Sequence
 
 
@@ -47,20 +45,18 @@ def show(demo: Demo) -> None:
     """
     from vo.checkpoint import read_card
     from vo.datasets import open_sequence
-    from vo.datasets.street import street_root
-    from vo.tools.data import street_progress
     from vo.tools.report import REPORT_FILE
     from vo.tools.run import run_drives
     from vo.tools.running.flags import RunFlags
     from vo.tools.running.record import COMMAND_FILE, demand_free
+    from vo.tools.street import drawn_street
 
     config, _ = read_card(demo.ckpt)
     folder = demo.out / demo.seq
     if (folder / COMMAND_FILE).is_file():  # an earlier run, and nothing else, is replaced
         shutil.rmtree(folder)
     demand_free(folder)
-    with street_progress() as progress:
-        root = street_root(demo.seq, config.width, config.height, progress=progress)
+    root = drawn_street(demo.seq, config.width, config.height)
     demo.out.mkdir(parents=True, exist_ok=True)
     picture = demo.out / "street.png"
     draw_street(open_sequence(root, demo.seq), picture)
@@ -84,28 +80,18 @@ def draw_street(sequence: Sequence, path: Path, rows: int = 4) -> None:
     import numpy as np
 
     from vo.atomic import write_atomically
+    from vo.tools.depth_colours import depth_colours
 
     strips = []
     for index in np.linspace(0, len(sequence) - 1, rows).astype(int):
         frame = sequence[int(index)]
         if frame.depth is None:
             raise ValueError(f"{sequence.name} has no true depth")
-        strips.append(np.concatenate([frame.image, colour_of_depth(frame.depth)], axis=1))
+        strips.append(np.concatenate([frame.image, depth_colours(frame.depth)], axis=1))
     ok, data = cv2.imencode(".png", np.concatenate(strips)[..., ::-1])
     if not ok:
         raise RuntimeError("OpenCV could not encode the picture")
     write_atomically(path, data.tobytes())
-
-
-def colour_of_depth(depth: np.ndarray) -> np.ndarray:
-    """Depth (H, W) in metres as RGB (H, W, 3) uint8: near is bright, unknown is black."""
-    import cv2
-    import numpy as np
-
-    known = depth > 0
-    inverse = np.where(known, 4.0 / np.maximum(depth, 4.0), 0) ** 0.6
-    colours = cv2.applyColorMap((inverse * 255).astype(np.uint8), cv2.COLORMAP_MAGMA)[..., ::-1]
-    return np.where(known[..., None], colours, 0).astype(np.uint8)
 
 
 if __name__ == "__main__":

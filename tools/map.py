@@ -90,8 +90,8 @@ def make_map(flags: MapFlags) -> None:
     """
     _check(flags)
     from vo.atomic import new_folder
+    from vo.tools.device import demand_device
     from vo.tools.mapping.result import lines, table
-    from vo.tools.run import demand_device
     from vo.tools.running.finished import read_run
     from vo.tools.running.record import demand_free
 
@@ -152,9 +152,9 @@ def _demand_poses(run: FinishedRun, kind: str) -> None:
 
 def _build(flags: MapFlags, run: FinishedRun, folder: Path) -> Maps:
     """All frames, with a bar."""
-    from vo.tools.data import progress_bars
     from vo.tools.mapping.building import Maps, MapSettings
     from vo.tools.mapping.colmap import write_image
+    from vo.tools.progress import progress_bars
 
     settings = MapSettings(flags.voxel, flags.max_depth, flags.edge, flags.views, flags.memory)
     maps = Maps(run, flags.kinds(), settings)
@@ -204,8 +204,8 @@ def _write(
 
 
 def _make_overlay(flags: MapFlags, run: FinishedRun, frame: int) -> None:
-    from vo.tools.data import progress_bars
     from vo.tools.mapping.scale_view import CLOUDS, STEP, draw_overlay, overlay
+    from vo.tools.progress import progress_bars
 
     numbers = [row.frame for row in run.rows]
     last = len(numbers) - 1 - (CLOUDS - 1) * STEP

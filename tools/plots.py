@@ -8,9 +8,10 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle, product
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 # The palette "colorblind" of seaborn, without its greys, which are left to the ground truth.
 PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#56b4e9", "#ece133")
+COLOURS = {"raw": PALETTE[0], "refined": PALETTE[1], "depth": PALETTE[2]}  # wherever they stand
 TRUTH_COLOUR = "#333333"
 LINE_STYLES = ("-", "--", "-.", ":")  # tell estimates apart that share a colour
 EVO_SETTINGS = {"plot_backend": "Agg", "plot_seaborn_style": "whitegrid"}
@@ -80,8 +82,8 @@ def _trajectories(
     mode = plot.PlotMode.xz
     axes = plot.prepare_axis(figure, mode)
     plot.traj(axes, mode, truth.rebased().to_evo(), "--", TRUTH_COLOUR, "ground truth")
-    for (name, curve), style in zip(curves.items(), _styles(), strict=False):
-        aligned = curve.evaluation.aligned.transformed(curve.T_w_first)
+    for name, style in styles(curves).items():
+        aligned = curves[name].evaluation.aligned.transformed(curves[name].T_w_first)
         plot.traj(axes, mode, aligned.to_evo(), style["linestyle"], style["color"], name)
     first = axes.plot(0, 0, "o", color=TRUTH_COLOUR, label="start")[0]
     first.set_zorder(5)
@@ -94,8 +96,8 @@ def _trajectories(
 
 def _position_error(plot: Any, figure: Figure, curves: dict[str, Curve], alignment: str) -> None:
     axes = figure.add_subplot()
-    for (name, curve), style in zip(curves.items(), _styles(), strict=False):
-        evaluation = curve.evaluation
+    for name, style in styles(curves).items():
+        evaluation = curves[name].evaluation
         plot.error_array(
             axes,
             evaluation.position_errors_m,
@@ -119,8 +121,8 @@ def _segment_errors(plot: Any, figure: Figure, curves: dict[str, Curve], alignme
     for place, (attribute, label) in enumerate(panels, start=1):
         axes = figure.add_subplot(1, 2, place)
         plt.sca(axes)  # evo labels the current axes
-        for (name, curve), style in zip(curves.items(), _styles(), strict=False):
-            segments = curve.evaluation.segments
+        for name, style in styles(curves).items():
+            segments = curves[name].evaluation.segments
             means = [getattr(segments.of_length(length), attribute) for length in LENGTHS_M]
             plot.error_array(
                 axes,
@@ -141,12 +143,13 @@ def _segment_errors(plot: Any, figure: Figure, curves: dict[str, Curve], alignme
     figure.suptitle(f"Errors of sub-sequences (alignment: {alignment})")
 
 
-def _styles() -> Iterator[dict[str, str]]:
-    """Colour and line style of each estimate, 32 that differ."""
-    while True:
-        for linestyle in LINE_STYLES:
-            for color in PALETTE:
-                yield {"color": color, "linestyle": linestyle}
+def styles(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Colour and line style of each estimate: its own, see `COLOURS`, or else the next that no
+    other has; there are 32."""
+    own = {name: ("-", COLOURS[name]) for name in names if name in COLOURS}
+    others = cycle(s for s in product(LINE_STYLES, PALETTE) if s not in own.values())
+    found = {name: own.get(name) or next(others) for name in names}
+    return {name: {"linestyle": line, "color": colour} for name, (line, colour) in found.items()}
 
 
 @contextmanager

@@ -6,10 +6,8 @@ Started by torchrun, several processes share the drives: see `vo.tools.running.s
 from __future__ import annotations
 
 import math
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,18 +15,19 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from vo.datasets.errors import InputError
 from vo.ranks import ALONE, Ranks, quiet_but_writer, ranks
-from vo.tools.console import INTERRUPTED, console, print_table
+from vo.tools.console import console, print_table, warn
 from vo.tools.console import run as run_command
+from vo.tools.running.ending import end_by_signals, stop_between_frames, told_what_is_kept
 from vo.tools.running.flags import (
     RunFlags,
     asked_names,
     demand_different,
     demand_refinement,
+    demand_view,
     open_drive,
 )
-from vo.tools.viewing.places import Places, demand_new, open_places, read_address
+from vo.tools.viewing.places import Places, open_places
 
 if TYPE_CHECKING:
     from vo.checkpoint import Checkpoint
@@ -50,21 +49,10 @@ def main() -> None:
         with ranks() as me:
             with quiet_but_writer(me):
                 flags = tyro.cli(RunFlags, prog="vo-run")
-            _end_by_signals(me)
+            end_by_signals(me)
             run_drives(flags, me)
 
     run_command(command)
-
-
-def _end_by_signals(me: Ranks) -> None:
-    """A writer that is told to end has as much to say as an interrupted one; another process has
-    nothing to say, nor to tidy up."""
-    if me.is_writer:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        return
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
 
 
 def run_drives(flags: RunFlags, me: Ranks = ALONE) -> list[Result]:
@@ -81,25 +69,19 @@ def run_drives(flags: RunFlags, me: Ranks = ALONE) -> list[Result]:
     """
     from vo.checkpoint import load_checkpoint
     from vo.determinism import deterministic
-    from vo.odometry import Odometry
+    from vo.tools.device import demand_device
     from vo.tools.running.record import demand_free
-    from vo.tools.running.shared import demand_nobody_looks, share_of
+    from vo.tools.running.shared import share_of
 
     demand_refinement(flags)
     if flags.out is not None and me.is_writer:
         demand_free(flags.out)
     names = asked_names(flags)
-    _demand_view(flags, names)
-    demand_nobody_looks(flags, me.size)
+    demand_view(flags, len(names), me.size)
     device = me.device(flags.device)
     demand_device(device)
     checkpoint = load_checkpoint(flags.ckpt, device)
-    settings = checkpoint.model.config.refine if flags.refine else None
-    if settings is not None and flags.compile:
-        settings = replace(settings, backend="compiled")
-    odometry = Odometry(
-        checkpoint.model, settings, flags.size, device, flags.precision, flags.first_guess
-    )
+    odometry = _odometry(flags, checkpoint, device)
     sequences = me.writer_first(lambda: [open_drive(flags, n, odometry.size) for n in names])
     demand_different([sequence.name for sequence in sequences])
     share = share_of(me, odometry, sequences)
@@ -108,7 +90,7 @@ def run_drives(flags: RunFlags, me: Ranks = ALONE) -> list[Result]:
             share.work()
         return []
     results = []
-    with open_places(flags.view, flags.rrd, flags.serve, _warn) as places:
+    with open_places(flags.view, flags.rrd, flags.serve, warn) as places:
         if places.page is not None:
             _say(f"the view: {places.page}")
         for sequence in sequences:
@@ -122,37 +104,19 @@ def run_drives(flags: RunFlags, me: Ranks = ALONE) -> list[Result]:
     return results
 
 
-def _demand_view(flags: RunFlags, names: list[str | None]) -> None:
-    """Refuse before anything is loaded what the flags of the view cannot mean."""
-    demand_new(flags.rrd)
-    if flags.serve is not None:
-        read_address(flags.serve)
-    if flags.rrd is not None and len(names) > 1:
-        problem = f"is one file for {len(names)} sequences"
-        raise InputError("--rrd", problem, "run one sequence at a time")
+def _odometry(flags: RunFlags, checkpoint: Checkpoint, device: str) -> Odometry:
+    from vo.odometry import Odometry
+
+    settings = checkpoint.model.config.refine if flags.refine else None
+    if settings is not None and flags.compile:
+        settings = replace(settings, backend="compiled")
+    return Odometry(
+        checkpoint.model, settings, flags.size, device, flags.precision, flags.first_guess
+    )
 
 
 def _say(line: str) -> None:
     console.print(line, soft_wrap=True, markup=False)
-
-
-def _warn(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr)
-
-
-def demand_device(name: str) -> None:
-    """Refuse a device that torch cannot use here.
-
-    Raises:
-        InputError: naming --device.
-    """
-    import torch
-
-    try:
-        torch.zeros(1, device=name).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # as each device likes it
-        problem = f"there is no {name!r} here"
-        raise InputError("--device", problem, "give cpu, or a GPU that torch can use") from error
 
 
 def _run_drive(
@@ -173,7 +137,7 @@ def _run_drive(
     folder, log = new_folder(out, sequence.name)
     with (
         Record(folder, flags.kinds(), log, timed=not flags.deterministic) as record,
-        _told_what_is_kept(record, len(sequence)),
+        told_what_is_kept(record, len(sequence)),
         deterministic(flags.deterministic),
     ):
         write_settings(folder, flags, checkpoint, sequence.name, odometry.size, flags.device)
@@ -207,7 +171,7 @@ def _viewer(
 
     def tell(line: str) -> None:
         record.log(line)
-        _warn(line)
+        warn(line)
 
     T_first_c = None if truth is None else truth.rebased().T_w_c
     with viewing(places, sequence.name, len(sequence), T_first_c, kinds, tell) as viewer:
@@ -224,10 +188,16 @@ def _run_frames(
 ) -> tuple[Drive, float]:
     """All frames, read ahead, each written when it is done; and how many seconds they took."""
     from vo.drive import Drive, run_ahead
+    from vo.tools.progress import progress_bars
 
     drive, T_w_c = Drive(), sequence.T_w_c
     begun = time.perf_counter()
-    with _bar(sequence) as advance, _stop_between_frames() as stopped:
+    with progress_bars("run {}") as show, stop_between_frames() as stopped:
+
+        def advance() -> None:
+            show(sequence.name, record.frames, len(sequence))
+
+        advance()
         if share is not None:
             return share.collect(sequence, record, samples, advance, stopped)
         for frame, estimate in run_ahead(odometry, sequence):
@@ -275,70 +245,6 @@ def _print_results(results: list[Result]) -> None:
     from vo.tools.running.result import table
 
     print_table(table(results))
-
-
-@contextmanager
-def _told_what_is_kept(record: Record, frames: int) -> Iterator[None]:
-    """Whatever ends the run, its message says how much of it there is, and where."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        kept = f"interrupted; {record.frames} of {frames} frames are kept in {record.folder}"
-        record.log(kept)
-        print(f"error: {kept}", file=sys.stderr)
-        raise SystemExit(INTERRUPTED) from None
-    except InputError as error:
-        kept = f"{record.frames} frames before it are kept in {record.folder}"
-        remedy = f"{error.remedy}; {kept}" if error.remedy else kept
-        record.log(f"error: {error}; {kept}")
-        raise InputError(error.where, error.problem, remedy) from error
-
-
-@contextmanager
-def _stop_between_frames() -> Iterator[Callable[[], bool]]:
-    """Let the frame in work be finished, so that all files have as many lines; a second signal
-    ends it at once.
-
-    Yields whether a signal came.
-    """
-    came = []
-
-    def note(number: int, stack: object) -> None:
-        if came:
-            raise KeyboardInterrupt
-        came.append(number)
-
-    # A shell's background jobs ignore interrupts; so do we then.
-    signals = [
-        s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN
-    ]
-    before = {s: signal.signal(s, note) for s in signals}
-    try:
-        yield lambda: bool(came)
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
-
-
-@contextmanager
-def _bar(sequence: Sequence) -> Iterator[Callable[[], None]]:
-    """A bar on standard error; nothing where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    errors = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
-        task = bars.add_task(f"run {sequence.name}", total=len(sequence))
-        yield lambda: bars.advance(task)
 
 
 if __name__ == "__main__":

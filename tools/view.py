@@ -73,7 +73,7 @@ def view_run(flags: ViewFlags) -> None:
 
 
 def _replay(run: FinishedRun, places: Places, device: str) -> None:
-    from vo.tools.run import demand_device
+    from vo.tools.device import demand_device
     from vo.tools.viewing.worker import viewing
 
     demand_device(device)

@@ -16,16 +16,18 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
     """Write a file in one step: under another name beside it, which then takes its place.
 
     A full disk, an interrupt or a second writer leaves the old file or the new one, never a mix,
-    and no leftover.
+    and no leftover. A symbolic link is replaced: what it leads to may be nobody's to write to.
 
     Raises:
-        InputError: when the folder does not exist or ``path`` is a folder.
+        InputError: when the folder does not exist, and when ``path`` is, or leads to, a folder, a
+            pipe or a device.
         OSError: when the disk is full or the folder cannot be written to.
     """
-    # Through a symbolic link, so that the file it points to is replaced and not the link.
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.abspath(path))
     if target.is_dir():
         raise InputError(path, "is a folder", "give the name of a file in it")
+    if target.exists() and not target.is_file():
+        raise InputError(path, "is a pipe or a device", "give the name of a file")
     if not target.parent.is_dir():
         raise InputError(path, f"there is no folder {target.parent}", "create it first")
     data = content.encode() if isinstance(content, str) else content

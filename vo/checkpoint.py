@@ -32,6 +32,7 @@ SHIPPED = Path(__file__).with_name("checkpoints")
 
 _ENTRY = "scale-aligned-vo"  # name of the metadata entry
 _VERSION = 1
+_MOST_HEADER_BYTES = 100_000_000  # that safetensors reads
 _WRITTEN_BY = "give a checkpoint that this toolkit has written"
 
 
@@ -130,6 +131,7 @@ def load_checkpoint(where: str | Path, device: str | torch.device = "cpu") -> Ch
             and when its weights do not fit its configuration to the last key and shape.
     """
     path = find_checkpoint(where)
+    _check_size(path)
     # Read once: hash, card and weights are of one file, also while another takes its place.
     data = path.read_bytes()
     try:
@@ -228,6 +230,15 @@ def _build(path: Path, config: ModelConfig, device: str = "cpu") -> Model:
     except (InputError, ValueError, RuntimeError) as error:
         problem = f"its networks cannot be built here ({' '.join(str(error).split())[:300]})"
         raise InputError(path, problem, "check the versions of timm and of this toolkit") from error
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file of more bytes than its networks have weights, before it is read."""
+    own = _build(path, read_card(path)[0], "meta").state_dict()
+    most = _MOST_HEADER_BYTES + sum(8 * value.numel() for value in own.values())
+    if path.stat().st_size > most:
+        problem = f"has {path.stat().st_size:,} bytes, more than its networks have weights"
+        raise InputError(path, problem, _WRITTEN_BY)
 
 
 def _check_fit(path: Path, weights: dict[str, Tensor], own: dict[str, Tensor]) -> None:

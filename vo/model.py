@@ -61,7 +61,7 @@ class Model(nn.Module):
             InputError: when the configuration cannot be met.
         """
         super().__init__()
-        _check_size(config)
+        demand_size((config.width, config.height))
         self.config = config
         self.depth_net = _depth_net(config)
         self.pose_net = _pose_net(config.pose)
@@ -105,6 +105,19 @@ def with_first_weights(config: ModelConfig, pretrained: bool) -> ModelConfig:
     return change(config)
 
 
+def demand_size(size: tuple[int, int]) -> None:
+    """Refuse a size (width, height) of images that networks cannot take.
+
+    Raises:
+        InputError: naming --size.
+    """
+    problem = f"is {size[0]} {size[1]}"
+    if max(size) > MOST_PX:
+        raise InputError("--size", problem, f"give at most {MOST_PX} a side")
+    if min(size) < 64 or size[0] % 32 or size[1] % 32:
+        raise InputError("--size", problem, "give multiples of 32 from 64 on, such as 640 192")
+
+
 def _depth_net(config: ModelConfig) -> DepthNet | SelfQueryDepthNet:
     if isinstance(config.depth, DepthConfig):
         return DepthNet(config.depth)
@@ -113,11 +126,3 @@ def _depth_net(config: ModelConfig) -> DepthNet | SelfQueryDepthNet:
 
 def _pose_net(config: PoseConfig | PoseCNNConfig) -> PoseNet | PoseCNN:
     return PoseNet(config) if isinstance(config, PoseConfig) else PoseCNN(config)
-
-
-def _check_size(config: ModelConfig) -> None:
-    problem = f"is {config.width} {config.height}"
-    if max(config.width, config.height) > MOST_PX:
-        raise InputError("--size", problem, f"give at most {MOST_PX} a side")
-    if min(config.width, config.height) < 64 or config.width % 32 or config.height % 32:
-        raise InputError("--size", problem, "give multiples of 32 from 64 on, such as 640 192")

@@ -140,11 +140,14 @@ def ranks_of_environment() -> Ranks:
 
 
 @contextmanager
-def ranks() -> Iterator[Ranks]:
+def ranks(remedy: str = "start again") -> Iterator[Ranks]:
     """Connect the processes that torchrun has started: gloo on the CPU, NCCL between GPUs.
 
     When one raises, that exception goes on; the others, which only see that it has gone, leave
     with SystemExit and no word.
+
+    Args:
+        remedy: what to do, besides seeing what ended it, when a process is lost.
 
     Raises:
         InputError: when another process was killed or does not answer.
@@ -181,8 +184,8 @@ def ranks() -> Iterator[Ranks]:
         if _is_lost(error):
             what = " ".join(str(error).split())[:120]
             problem = f"another process has gone or does not answer ({what})"
-            remedy = "see what ended it and start again, or give torchrun --max-restarts"
-            raise InputError(f"process {me.rank} of {me.size}", problem, remedy) from error
+            what_to_do = f"see what ended it and {remedy}"
+            raise InputError(f"process {me.rank} of {me.size}", problem, what_to_do) from error
         raise
     # After a failure the end of the process closes its connections: NCCL could wait here.
     dist.destroy_process_group()

@@ -24,7 +24,8 @@ import numpy as np
 from vo.datasets.frame import Frame, Sequence
 from vo.datasets.sequence import View
 from vo.drive import Drive, run_ahead
-from vo.odometry import Estimate, Odometry, composed
+from vo.odometry import Estimate, Odometry
+from vo.poses import composed
 
 
 def run_stretch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from vo.datasets.camera import Array
 from vo.datasets.street.materials import Material
@@ -87,7 +87,7 @@ class Land:
         for street in road.side_streets:
             points.append(street.at(np.arange(0, street.length + 4, 2.0)))
         known = np.concatenate(points)
-        self._tree, self._z = cKDTree(known[:, :2]), known[:, 2]
+        self._tree, self._z = KDTree(known[:, :2]), known[:, 2]
         self._waves = [(rng.normal(size=2) * 0.02, rng.uniform(0, 2 * np.pi)) for _ in range(6)]
         self.low = known[:, :2].min(axis=0) - 160.0
         self.high = known[:, :2].max(axis=0) + 160.0

@@ -215,7 +215,8 @@ def _over(colour: Array, paint: Array | tuple[float, ...], cover: Array) -> Arra
 def _draw_carriageway(colour: Array, surface: Surface, turns: Array) -> Array:
     s, d = surface.uv[:, 0], surface.uv[:, 1]
     ws, wd = surface.footprint
-    tracks = sum(np.exp(-(((d - c) / 0.28) ** 2)) for c in (-2.25, -0.75, 0.75, 2.25))
+    middles = (-2.25, -0.75, 0.75, 2.25)
+    tracks = sum((np.exp(-(((d - c) / 0.28) ** 2)) for c in middles), np.zeros_like(d))
     colour = colour * (1 - 0.16 * tracks)[:, None].astype(np.float32)
     gutter = _bar(np.abs(d) - HALF_WIDTH_M + 0.15, 0.15, wd)
     colour = colour * (1 - 0.3 * gutter)[:, None].astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vo.datasets.camera import Array
 
@@ -93,7 +94,9 @@ class Builder:
         """Everything collected so far as one mesh."""
         return join(self.parts)
 
-    def polygon(self, corners: Array, material: int, uv0: tuple[float, float] = (0.0, 0.0)) -> None:
+    def polygon(
+        self, corners: ArrayLike, material: int, uv0: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
         """A planar convex polygon (K, 3).
 
         u runs along its first edge and v at right angles to it, both in metres from ``uv0``.
@@ -129,8 +132,9 @@ class Builder:
         self.polygon(np.array([p + h * UP for p in ring]), material if top is None else top)
 
     def tube(
-        self, base: Array, tip: Array, radii: tuple[float, float], material: int, sides: int = 8
-    ) -> None:
+        self, base: ArrayLike, tip: ArrayLike, radii: tuple[float, float], material: int,
+        sides: int = 8,
+    ) -> None:  # fmt: skip
         """A round bar from ``base`` to ``tip`` with the radii at its ends, closed at the tip."""
         base, tip = np.asarray(base, np.float64), np.asarray(tip, np.float64)
         axis = _unit(tip - base)

@@ -163,7 +163,9 @@ class _View:
     def _towards_cars(self, directions: Array) -> Array:
         """Whether each direction (N, 3) passes within CAR_RADIUS_M of a moving car."""
         towards = np.zeros(len(directions), bool)
-        square = _dot(directions, directions) if self._cars else None
+        if not self._cars:
+            return towards
+        square = _dot(directions, directions)
         for _, centre in self._cars:
             offset = (centre - self._origin).astype(np.float32)
             along = directions @ offset
@@ -291,26 +293,28 @@ def _scene(mesh: Mesh, threads: int) -> Any:
     import open3d as o3d
 
     scene = o3d.t.geometry.RaycastingScene(nthreads=threads)
-    corners = np.ascontiguousarray(mesh.vertices.reshape(-1, 3))
+    corners = mesh.vertices.reshape(-1, 3)
     faces = np.arange(len(corners), dtype=np.uint32).reshape(-1, 3)
-    scene.add_triangles(o3d.core.Tensor(corners), o3d.core.Tensor(faces))
+    scene.add_triangles(_tensor(corners), _tensor(faces))
     return scene
 
 
 def _cast(scene: Any, query: Array, threads: int) -> tuple[Array, Array, Array]:
-    import open3d as o3d
-
-    result = scene.cast_rays(o3d.core.Tensor(np.ascontiguousarray(query)), nthreads=threads)
+    result = scene.cast_rays(_tensor(query), nthreads=threads)
     depth = result["t_hit"].numpy()
     return depth, result["primitive_ids"].numpy().astype(np.int64), result["primitive_uvs"].numpy()
 
 
 def _occluded(scene: Any, query: Array, threads: int) -> Array:
+    return scene.test_occlusions(_tensor(query), nthreads=threads).numpy()
+
+
+def _tensor(values: Array) -> Any:
+    """A copy of an array, as Open3D takes it."""
     import open3d as o3d
 
-    return scene.test_occlusions(
-        o3d.core.Tensor(np.ascontiguousarray(query)), nthreads=threads
-    ).numpy()
+    # Its stubs know no arrays.
+    return o3d.core.Tensor(np.ascontiguousarray(values))  # pyright: ignore[reportCallIssue]
 
 
 def _cars_near(world: World, time_s: float, eye: Array) -> list[tuple[Mesh, Array]]:

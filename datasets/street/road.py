@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vo.datasets.camera import Array
 
@@ -40,7 +41,7 @@ class SideStreet:
     opening: tuple[float, float]
     side: int
 
-    def at(self, along: Array | float, left: Array | float = 0.0, up: Array | float = 0.0) -> Array:
+    def at(self, along: ArrayLike, left: ArrayLike = 0.0, up: ArrayLike = 0.0) -> Array:
         """World points (..., 3) ``along`` the street, to the ``left`` of it and ``up``, metres."""
         c, s = np.cos(self.heading), np.sin(self.heading)
         along, left, up = np.broadcast_arrays(*map(np.asarray, (along, left, up)))
@@ -71,7 +72,7 @@ class Road:
         """Length of the centreline in the ground plane, metres."""
         return (len(self.heading) - 1) * STEP_M
 
-    def at(self, s: Array, d: Array | float = 0.0, up: Array | float = 0.0) -> Array:
+    def at(self, s: ArrayLike, d: ArrayLike = 0.0, up: ArrayLike = 0.0) -> Array:
         """World points (..., 3) at s metres along the road, d to its left and ``up`` above it."""
         s = np.asarray(s, np.float64)
         knots = np.arange(len(self.heading)) * STEP_M
@@ -80,11 +81,11 @@ class Road:
         left = np.stack([-np.sin(heading), np.cos(heading), np.zeros_like(heading)], axis=-1)
         return point + left * np.asarray(d)[..., None] + np.asarray(up)[..., None] * [0, 0, 1]
 
-    def heading_at(self, s: Array | float) -> Array:
+    def heading_at(self, s: Array | float) -> Array | np.float64:
         """Heading at s metres along the road, radians."""
         return np.interp(s, np.arange(len(self.heading)) * STEP_M, self.heading)
 
-    def curvature_at(self, s: Array | float) -> Array:
+    def curvature_at(self, s: Array | float) -> Array | np.float64:
         """Curvature at s metres along the road, 1/m."""
         return np.interp(s, np.arange(len(self.heading)) * STEP_M, self.curvature)
 
@@ -163,7 +164,7 @@ def _draw_side_streets(rng: np.random.Generator, road: Road) -> tuple[SideStreet
     s = rng.uniform(25, 60)
     while s < road.length - 40:
         clear_of_turns = all(not begin - 40 < s < end + 40 for begin, end in road.turns)
-        if clear_of_turns and np.abs(road.curvature_at([s - 8, s, s + 8])).max() < 1 / 400:
+        if clear_of_turns and np.abs(road.curvature_at(s + np.array([-8, 0, 8]))).max() < 1 / 400:
             streets.append(_across(rng, road, s))
         s += rng.uniform(45, 110)
     return tuple(sorted(streets, key=lambda street: street.opening))

@@ -48,7 +48,7 @@ def shared_config(backbone: str = "regnetx_002") -> TrainConfig:
     return replace(
         config,
         bootstrap=Bootstrap(steps=3, refined_every=2),
-        loss=replace(config.loss, distillation=0.0),
+        loss=replace(config.loss, distillation=0.0, coarse=0.0),
         optim=replace(config.optim, steps=5, lr=1e-4, batch_norm="frozen"),
     )
 

@@ -13,6 +13,8 @@ import torch
 from vo.depth.feature_net import FeatureLevel
 from vo.refine import FeatureMetricLM, PoseModel, PoseRefiner, RefineConfig, feature_pair
 from vo.tools import benchmark
+from vo.tools.benchmarks.ablation import ablation
+from vo.tools.benchmarks.depth import depth
 from vo.tools.benchmarks.measure import Timing, peak_mb, take_turns
 from vo.tools.benchmarks.refine import (
     against_depth_net,
@@ -21,7 +23,6 @@ from vo.tools.benchmarks.refine import (
     refinements,
     stock_steps,
     training,
-    training_steps,
 )
 from vo.tools.benchmarks.refine_baselines import (
     CompressedModel,
@@ -32,6 +33,9 @@ from vo.tools.benchmarks.refine_baselines import (
 from vo.tools.benchmarks.refine_basin import Share, basin, draw_basin
 from vo.tools.benchmarks.refine_input import canyon_input, drawn_motion, pose_errors
 from vo.tools.benchmarks.refine_rows import Plan, Report
+from vo.tools.benchmarks.run import run_speed
+from vo.tools.benchmarks.scenes import scenes
+from vo.tools.benchmarks.train import train
 
 SMALL = (64, 128)
 TINY_PLAN = Plan(
@@ -40,7 +44,6 @@ TINY_PLAN = Plan(
     backends=("eager",),
     training_backends=("eager",),
     dense_backwards=("unroll",),
-    step_batch=1,
     size=SMALL,
 )
 MB = 1_000_000
@@ -247,14 +250,6 @@ def test_other_groups_have_their_ratios():
     assert names(iterations(1, 4, TINY_PLAN)) == set()
 
 
-def test_training_step_runs_all_iterations_of_both_pairs():
-    report = training_steps(TINY_PLAN)
-    assert "training_step_with_over_without_refinement" in names(report)
-    rows = {row.setting.variant: row for row in report.rows}
-    assert list(rows) == ["plain", "features", "refinement"]
-    assert rows["refinement"].iterations == 15
-
-
 # --- basin --------------------------------------------------------------------------------------
 
 
@@ -295,6 +290,12 @@ def test_bad_flags_are_refused_at_once_in_one_line(flags, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("measure", [ablation, depth, run_speed, scenes, train])
+def test_a_place_for_json_is_demanded_before_anything_is_measured(measure, tmp_path):
+    with pytest.raises(benchmark.InputError, match=r"--json .*no/at\.json: there is no folder"):
+        measure(json_file=tmp_path / "no/at.json")
 
 
 def test_no_compiler_is_said_before_anything_is_measured(monkeypatch):

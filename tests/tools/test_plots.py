@@ -13,7 +13,7 @@ import pytest
 from matplotlib.image import imread
 
 from vo.evaluation import evaluate
-from vo.tools.plots import PALETTE, Curve, _styles, draw
+from vo.tools.plots import PALETTE, Curve, draw, styles
 from vo.trajectory import Trajectory
 
 
@@ -90,5 +90,14 @@ def test_evo_leaves_nothing_in_a_home_and_needs_none(tmp_path: Path) -> None:
 
 
 def test_styles_differ_for_many_estimates() -> None:
-    styles = [tuple(style.values()) for style, _ in zip(_styles(), range(32), strict=False)]
-    assert len(set(styles)) == 32
+    found = styles(["a", "refined", *map(str, range(30))])
+    assert len({tuple(style.values()) for style in found.values()}) == 32
+    assert found["a"]["color"] == PALETTE[0]
+
+
+def test_refined_poses_have_their_colour_where_no_raw_ones_are(curves, tmp_path: Path) -> None:
+    draw(bend(), {"refined": curves["one"]}, tmp_path)
+    for name in ("trajectories", "position_error", "segment_errors"):
+        seen = colours(tmp_path / f"{name}.png")
+        assert rgb(PALETTE[1]) in seen
+        assert rgb(PALETTE[0]) not in seen

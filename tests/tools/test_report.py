@@ -352,7 +352,7 @@ def test_report_of_a_killed_run_and_of_lost_data(tiny_run, tmp_path):
     text = (folder / "report.html").read_text()
     assert "data:image" not in text
     assert 'data-key="frames_per_s">-<' in text
-    with pytest.raises(InputError, match=r"report\.html: is there already, and is never"):
+    with pytest.raises(InputError, match=r"--out: .*report\.html exists already, and is never"):
         make(ReportFlags(folder, depth=False))
     (folder / "report.html").unlink()
     with pytest.raises(InputError, match="there is no folder"):

@@ -17,7 +17,8 @@ import pytest
 from vo.checkpoint import load_checkpoint
 from vo.datasets.errors import InputError
 from vo.datasets.street import render_street
-from vo.tools.train import Flags, parse, train
+from vo.tools.train import parse, train
+from vo.tools.training.flags import Flags
 
 TINY = (
     *("--model.width", "128", "--model.height", "64"),

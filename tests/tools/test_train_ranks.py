@@ -27,7 +27,7 @@ TINY = (
     *("--model.depth.decoder-channels", "8", "8", "8", "8", "8", "--optim.precision", "fp32"),
     *("--data.batch", "2", "--bootstrap.steps", "2", "--refinement.settings.num-points", "200"),
     *("--save-every", "2", "--validate-every", "4", "--optim.steps", "6", "--optim.rise", "0"),
-    *("--loss.distillation", "0"),  # a mean over all of a batch
+    *("--loss.distillation", "0", "--loss.coarse", "0"),  # means over all of a batch
 )
 
 

@@ -47,13 +47,29 @@ def test_the_users_umask_counts(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
 
 
-def test_a_link_stays_and_its_target_changes(tmp_path: Path) -> None:
-    target, link = tmp_path / "target.txt", tmp_path / "link.txt"
-    target.write_text("old")
-    link.symlink_to(target)
+@pytest.mark.parametrize("target", ["other/target.txt", "nowhere.txt", "link.txt"])
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path, target: str) -> None:
+    other, link = tmp_path / "other", tmp_path / "link.txt"
+    other.mkdir()
+    (other / "target.txt").write_text("old")
+    link.symlink_to(tmp_path / target)
     write_atomically(link, "new")
-    assert link.is_symlink()
-    assert target.read_text() == "new"
+    assert not link.is_symlink()
+    assert link.read_text() == "new"
+    assert (other / "target.txt").read_text() == "old"
+    assert {p.name for p in tmp_path.rglob("*")} == {"other", "link.txt", "target.txt"}
+
+
+def test_pipes_devices_and_links_to_folders_stay(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to(os.devnull)
+    (tmp_path / "folder").symlink_to(tmp_path)
+    before = {path.name: path.lstat().st_mode for path in tmp_path.iterdir()}
+    for name in before:
+        problem = "is a folder" if name == "folder" else "is a pipe or a device"
+        with pytest.raises(InputError, match=problem):
+            write_atomically(tmp_path / name, "new")
+    assert {path.name: path.lstat().st_mode for path in tmp_path.iterdir()} == before
 
 
 def test_missing_folder_and_folder_as_file(tmp_path: Path) -> None:

@@ -168,9 +168,10 @@ def test_a_checkpoint_gives_the_same_odometry(
         Odometry.from_checkpoint(tmp_path / "nowhere.safetensors")
 
 
-@pytest.mark.parametrize("size", [(100, 64), (96, 32), (0, 0)])
+@pytest.mark.parametrize("size", [(100, 64), (96, 32), (0, 0), (8224, 64)])
 def test_sizes_that_networks_cannot_take_are_refused(model: Model, size: tuple[int, int]) -> None:
-    with pytest.raises(InputError, match=f"--size: is {size[0]} {size[1]}; give multiples of 32"):
+    remedy = "give (multiples of 32|at most 8192)"
+    with pytest.raises(InputError, match=f"--size: is {size[0]} {size[1]}; {remedy}"):
         Odometry(model, None, size=size)
 
 

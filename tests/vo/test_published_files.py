@@ -6,9 +6,12 @@ import contextlib
 import os
 import pickle
 import random
+import struct
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
+import limited
 import pytest
 import torch
 from published_weights import save_folder
@@ -186,6 +189,66 @@ def test_damaged_files_end_in_one_line(tmp_path, old_format):
     for other in (b"", b"version of a pointer", b"<!DOCTYPE html>", b"PK"):
         path.write_bytes(other)
         assert "is no file of torch.save" in refusal(read_plain, path)
+
+
+# What would fill the memory ---------------------------------------------------------------------
+
+
+def repacked(path: Path, pickled: bytes | None = None, tensor: int = 0, way: int = 0) -> Path:
+    """A file of torch.save with another pickle, or with zeros where its tensor was."""
+    torch.save({"weight": torch.ones(4)}, path)
+    with zipfile.ZipFile(path) as old:
+        content = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w", way) as new:
+        for name, data in content.items():
+            if name.endswith("data.pkl") and tensor:  # four numbers become many
+                data = data.replace(b"K\x04", b"J" + struct.pack("<i", tensor // 4))
+            elif name.endswith("data.pkl") and pickled is not None:
+                data = b"\x80\x02}X\x06\x00\x00\x00weight" + pickled + b"s."
+            with new.open(name, "w") as file:
+                if name.endswith("/data/0") and tensor:
+                    for _ in range(tensor >> 20):
+                        file.write(bytes(1 << 20))
+                else:
+                    file.write(data)
+    return path
+
+
+CALLS = {  # of what torch lets a pickle do
+    "bytearray": b"cbuiltins\nbytearray\nJ\x00\x00\x00\x40\x85R",
+    "encode": b"c_codecs\nencode\nX\x01\x00\x00\x00aX\x06\x00\x00\x00latin1\x86R",
+}
+
+
+def test_compressed_tensors_are_not_inflated(tmp_path):
+    path = repacked(tmp_path / "a.pth", tensor=640 << 20, way=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 1 << 20
+    assert f"{path}: is compressed" in limited.refusal(lambda: read_plain(path))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_pickle_gets_no_bytes_by_their_number(tmp_path, name):
+    path = repacked(tmp_path / "a.pth", CALLS[name])
+    assert f"{name}, which no weights need" in limited.refusal(lambda: read_plain(path))
+    path.write_bytes(b"\x80\x02" + CALLS[name] + b".")  # the old format, which is no zip file
+    assert f"{name}, which no weights need" in limited.refusal(lambda: read_plain(path))
+
+
+@pytest.mark.parametrize("begin", [b"", b"PK\x03\x04", b"\x80\x02cno line ends"])
+def test_a_file_without_end_is_no_file_of_weights(tmp_path, begin):
+    path = tmp_path / "a.pth"
+    path.write_bytes(begin)
+    os.truncate(path, 1 << 40)
+    assert "is no file of torch.save" in limited.refusal(lambda: read_plain(path))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_weights_are_a_file(folder, kind):
+    path = folder / "depth.pth"
+    path.unlink()
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    said = limited.refusal(lambda: read_folder(folder))
+    assert f"{path}: is a pipe or a device" in said
 
 
 # What is written --------------------------------------------------------------------------------

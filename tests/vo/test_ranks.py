@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -55,3 +60,33 @@ def test_the_others_are_quiet_but_for_what_they_raise(capsys: pytest.CaptureFixt
     with pytest.raises(InputError), quiet_but_writer(Ranks(1, 2)):
         raise InputError("a", "b")
     assert capsys.readouterr().out == "first\n"
+
+
+def test_a_process_that_is_lost_is_told_with_the_remedy_of_the_command() -> None:
+    program = (
+        "import os, sys\n"
+        "from vo.datasets.errors import InputError\n"
+        "from vo.ranks import ranks\n"
+        "try:\n"
+        "    with ranks('try it again') as me:\n"
+        "        me.barrier()\n"
+        "        if me.rank == 1: os._exit(1)\n"
+        "        me.barrier()\n"
+        "except InputError as error:\n"
+        "    sys.exit(str(error))\n"
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    both = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    first, second = (
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", program],
+            env=os.environ | both | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    )  # fmt: skip
+    second.communicate(timeout=120)
+    said = first.communicate(timeout=120)[1].strip()
+    assert said.startswith("process 0 of 2: another process has gone")
+    assert said.endswith("see what ended it and try it again")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from vo.tools.benchmarks.json_file import demand_place
 from vo.tools.console import console, print_table
+from vo.tools.tables import new_table
 
 if TYPE_CHECKING:
     from vo.datasets.frame import Sequence
@@ -73,6 +75,7 @@ def ablation(
     """
     from vo.atomic import write_atomically
 
+    demand_place("--json", json_file)
     rows: list[Result] = []
     for name, flags in VARIANTS.items():
         folder = out / name.replace(", ", "-").replace(" ", "-")
@@ -125,21 +128,9 @@ def _judge(name: str, checkpoint: Path, seq: tuple[str, ...]) -> list[Result]:
 
 
 def _print(rows: list[Result]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("training", "run", "street"):
-        table.add_column(title, no_wrap=True)
-    titles = (
-        "t_rel\n(%)",
-        "r_rel\n(deg/100m)",
-        "ATE\n(m)",
-        "RPE\n(m)",
-        "scale\noff by",
-        "abs_rel\n",
-    )
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
+    errors = ("t_rel\n(%)", "r_rel\n(deg/100m)", "ATE\n(m)", "RPE\n(m)")
+    scales = ("scale\noff by", "abs_rel\n")
+    table = new_table(("training", "run", "street"), errors + scales)
     for row in rows:
         table.add_row(
             row.training, row.run, row.seq, f"{row.t_rel_percent:.2f}",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from vo.datasets.errors import InputError
+from vo.tools.benchmarks.json_file import demand_place
 from vo.tools.console import console, print_table
 from vo.tools.tables import new_table, number, ratio_table
 
@@ -73,6 +74,7 @@ def depth(
     from vo.precision import use_bf16
     from vo.presets import FROM_A_CHECKPOINT, PRESETS
 
+    demand_place("--json", json_file)
     known = [name for name in PRESETS if name not in FROM_A_CHECKPOINT]
     for name in presets:
         if name not in known:

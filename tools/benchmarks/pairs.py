@@ -13,6 +13,7 @@ import tyro
 
 from vo.datasets.errors import InputError
 from vo.tools.console import console, print_table
+from vo.tools.tables import new_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,8 +99,6 @@ def pairs(
         start: first frame, from 0.
         end: frame after the last one.
     """
-    from rich.table import Table
-
     from vo.checkpoint import load_checkpoint
     from vo.datasets import open_sequence
     from vo.refine import PoseRefiner, RefineConfig
@@ -114,18 +113,8 @@ def pairs(
         see = partial(by_networks, model)
     sequence = open_sequence(data, seq, size=size, start=start, end=end)
     refiner = PoseRefiner(config)
-    table = Table(box=None, pad_edge=False)
-    for title in (
-        "gap",
-        "pairs",
-        "before",
-        "after, median",
-        "after, 90 %",
-        "near",
-        "cost",
-        "iterations",
-    ):
-        table.add_column(title, justify="right", no_wrap=True)
+    errors = ("before", "after, median", "after, 90 %")
+    table = new_table((), ("gap", "pairs", *errors, "near", "cost", "iterations"))
     for frames in gap:
         found = pair_errors(sequence, frames, step, error_m, error_deg, refiner, see)
         table.add_row(str(frames), str(len(found.before)), *_cells(found))
@@ -252,13 +241,14 @@ def _K(frame: Frame) -> Tensor:
 def true_motion(target: Frame, source: Frame, name: str) -> pp.LieTensor:
     """T_source_target of the data set, SE3 (1, 7) float64."""
     import numpy as np
-    import pypose as pp
     import torch
+
+    from vo.refine.motion import as_SE3
 
     if target.T_w_c is None or source.T_w_c is None:
         raise InputError(name, "has no true poses", "give a drive that has them")
     T = np.linalg.inv(source.T_w_c) @ target.T_w_c
-    return pp.mat2SE3(torch.from_numpy(T)[None], check=False)
+    return as_SE3(torch.from_numpy(T)[None])
 
 
 def _error(pose: pp.LieTensor, truth: pp.LieTensor) -> tuple[float, float]:

@@ -9,12 +9,8 @@ do; with ``early stop``, the default, it ends when the next step would move less
 An iteration is `FeatureMetricLM.iterate` on the finest level. A training row is a full refinement
 forward, and backward to features, confidence, depth and first guess, of the squared difference to
 the true pose matrix after each level, or after the last where a gradient is attached to the
-solution. One step is one `step` of a new optimizer on the finest level, without a kernel.
-
-A training step is that of a depth net, a pose net (ResNet-18) and a feature net on three frames,
-weights random: photometric error with its mask on four scales, smoothness, AdamW. ``plain`` has no
-features; ``features`` adds the feature net with a loss of its own, so that one can tell apart what
-``refinement`` adds, which refines both pairs with 2000 points, unrolled, to the end.
+solution; whole steps of a training are those of ``benchmark train``. One step is one `step` of a
+new optimizer on the finest level, without a kernel.
 
 Names of ratios: the other way has all pixels; so has ours, unless ``_2000_points`` stands at the
 end. ``_both_2000_points``: both have 2000.
@@ -45,7 +41,6 @@ from vo.tools.benchmarks.measure import Call, Timing, take_turns
 from vo.tools.benchmarks.refine_baselines import PerPointJacobian, StockModel, compressed_refine
 from vo.tools.benchmarks.refine_input import RefineInput, canyon_input
 from vo.tools.benchmarks.refine_rows import Plan, Report, Setting, make_row, measure
-from vo.tools.benchmarks.refine_training import Content, TrainingStep
 
 FEW = 2000  # points
 STOCK_POINTS = (64, 256, 1000)
@@ -67,8 +62,6 @@ def measure_all(plan: Plan, tell: Callable[[str], None]) -> Iterator[Report]:
     for batch in plan.training_batches:
         tell(f"training through the refinement, batch {batch}")
         yield training(batch, 16, plan)
-    tell(f"training step, batch {plan.step_batch}")
-    yield training_steps(plan)
 
 
 def refinements(batch: int, channels: int, plan: Plan) -> Report:
@@ -177,26 +170,6 @@ def training(batch: int, channels: int, plan: Plan) -> Report:
     ratios = _against_per_point(timings, task(variant="unroll"), f"time_{tail}")
     memory = {row.setting: row.peak_mb or 0.0 for row in rows}
     ratios |= _against_per_point(memory, task(variant="unroll"), f"memory_{tail}")
-    return Report(rows, ratios)
-
-
-def training_steps(plan: Plan) -> Report:
-    """Steps of the networks with and without the refinement."""
-    step = TrainingStep(plan.step_batch, plan.size, RefineConfig(num_points=FEW, tolerance_px=0.0))
-    contents: tuple[Content, ...] = ("plain", "features", "refinement")
-    settings: dict[Content, Setting] = {
-        content: Setting("training step", "ResNet-18", plan.step_batch, points=FEW, variant=content)
-        for content in contents
-    }
-    calls: dict[Setting, Call] = {s: partial(step, content) for content, s in settings.items()}
-    rows, timings = measure(calls, plan)
-    with_it = timings[settings["refinement"]]
-    ratios = {
-        "training_step_with_over_without_refinement": with_it.over(timings[settings["features"]]),
-        "training_step_with_over_without_features_and_refinement": with_it.over(
-            timings[settings["plain"]]
-        ),
-    }
     return Report(rows, ratios)
 
 

@@ -83,25 +83,6 @@ def canyon_input(
     )
 
 
-def canyon_images(
-    batch: int, frames: int, size: tuple[int, int], seed: int = 0
-) -> tuple[list[Tensor], Tensor]:
-    """Images (B, 3, H, W) of a drive ahead, in [0, 1], and K (B, 3, 3)."""
-    generator = torch.Generator().manual_seed(seed)
-    waves = torch.randn(batch, 3 * WAVES, 3, generator=generator)
-    phases = torch.rand(batch, 3 * WAVES, generator=generator) * 2 * math.pi
-    K = intrinsics(*size)
-    images = []
-    for number in range(frames):
-        T_w_c = torch.eye(4, dtype=torch.float64).repeat(batch, 1, 1)
-        T_w_c[:, 2, 3] = STEP_M * number
-        pixels = [
-            _waves_seen(T, K, size, 1, *w) for T, *w in zip(T_w_c, waves, phases, strict=True)
-        ]
-        images.append(torch.sigmoid(torch.stack(pixels)))
-    return images, K.float().expand(batch, 3, 3)
-
-
 def intrinsics(height: int, width: int) -> Tensor:
     """A camera like KITTI's, (1, 3, 3) float64."""
     focal = WIDTH_PER_FOCAL * width

@@ -19,14 +19,13 @@ class Setting:
     """What a row measures.
 
     Attributes:
-        task: ``refinement``, ``iteration``, ``training``, ``one step``, ``depth net`` or
-            ``training step``.
+        task: ``refinement``, ``iteration``, ``training``, ``one step`` or ``depth net``.
         method: ``ours`` or the name of another.
         batch: items B.
         channels: of the features; 0 where there are none.
         points: of each level; None is all of its pixels.
         backend: ``eager`` or ``compiled``.
-        variant: ``to the end``, ``early stop``, how gradients pass, or what a step contains.
+        variant: ``to the end``, ``early stop``, or how gradients pass.
     """
 
     task: str
@@ -84,7 +83,6 @@ class Plan:
         backends: ``eager``, and ``compiled``, which needs a C++ compiler.
         training_backends: of the refinement forward and backward.
         dense_backwards: ways of gradients that are measured with all pixels, too.
-        step_batch: batch of the training step.
         size: (H, W) of the images.
     """
 
@@ -96,7 +94,6 @@ class Plan:
     backends: tuple[Backend, ...] = ("eager", "compiled")
     training_backends: tuple[Backend, ...] = ("eager", "compiled")
     dense_backwards: tuple[Backward, ...] = ("unroll", "one_step", "implicit")
-    step_batch: int = 8
     size: tuple[int, int] = (192, 640)
 
 

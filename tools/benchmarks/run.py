@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from vo.datasets.errors import InputError
+from vo.tools.benchmarks.json_file import demand_place
 from vo.tools.compiler import demand_compiler
 from vo.tools.console import console, print_table
 from vo.tools.tables import new_table, number, ratio_table
 
 if TYPE_CHECKING:
     from vo.datasets.frame import Sequence
+    from vo.tools.benchmarks.measure import Timing
     from vo.tools.benchmarks.run_profile import Profile, Roofline
     from vo.tools.benchmarks.run_ways import Images, Way
 
@@ -92,8 +94,7 @@ def run_speed(
     """
     if frames < SHORTEST:
         raise InputError("--frames", f"is {frames}", f"give {SHORTEST} or more")
-    if json_file is not None and (json_file.is_dir() or not json_file.parent.is_dir()):
-        raise InputError("--json", f"{json_file} is no file in an existing folder", "name another")
+    demand_place("--json", json_file)
     if not eager_only:
         demand_compiler("compiled code", "add --eager-only")
     import torch
@@ -197,19 +198,7 @@ def _measure(
     profiles = {key: profile(odometries[key], images) for key in ("ours, fp32", best)}
     rooflines = {key: roofline(odometries[key], min(seconds, 10)) for key in profiles}
     suffix = "" if images.size == (640, 192) else f"_{name}"
-    ratios = {
-        f"ours_over_monodepth2_way_{what}{suffix}": value
-        for key, words in (
-            (best, ""), ("ours, fp32", "_fp32"), ("ours, auto, first guess motion", "_motion"),
-            ("ours, auto, compiled", "_compiled"),
-            ("ours, auto, motion, compiled", "_motion_compiled"),
-        )
-        if key in ways
-        for what, value in (
-            (f"fps{words}", timings[PLAIN].over(timings[key])),
-            (f"frames_per_cpu_time{words}", min(cpu_ms[PLAIN][1:]) / min(cpu_ms[key][1:])),
-        )
-    }  # fmt: skip
+    ratios = _ratios(timings, cpu_ms, best, suffix)
     ratios[f"refinement_share_of_time{suffix}"] = profiles[best].refinement_share
     return {
         "rows": rows,
@@ -217,6 +206,27 @@ def _measure(
         "profile": [(name, key, each) for key, each in profiles.items()],
         "roofline": [(name, each) for each in rooflines.values()],
     }
+
+
+def _ratios(
+    timings: dict[str, Timing], cpu_ms: dict[str, list[float]], best: str, suffix: str
+) -> dict[str, float]:
+    """Frames a second, and by processor time, of ours over the published way's."""
+    ways = {
+        "": best,
+        "_fp32": "ours, fp32",
+        "_motion": "ours, auto, first guess motion",
+        "_compiled": "ours, auto, compiled",
+        "_motion_compiled": "ours, auto, motion, compiled",
+    }
+    ratios = {}
+    for words, way in ways.items():
+        if way in timings:
+            begin, end = "ours_over_monodepth2_way", f"{words}{suffix}"
+            ratios[f"{begin}_fps{end}"] = timings[PLAIN].over(timings[way])
+            cpu = min(cpu_ms[PLAIN][1:]) / min(cpu_ms[way][1:])
+            ratios[f"{begin}_frames_per_cpu_time{end}"] = cpu
+    return ratios
 
 
 def _memory(images: Images, frames: int) -> dict[int, float]:

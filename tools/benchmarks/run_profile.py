@@ -57,7 +57,7 @@ class _Stages:
     """Seconds that modules took, and all others."""
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(STAGES, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
 
     @contextmanager
     def watching(self, name: str, module: nn.Module) -> Iterator[None]:

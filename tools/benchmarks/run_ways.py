@@ -207,5 +207,5 @@ class _AnsweringPose(nn.Module):
         self.net, self.answers = net, answers
 
     def forward(self, first: Tensor, second: Tensor) -> PoseOutput:
-        computed = self.net(first, second)
+        computed: PoseOutput = self.net(first, second)
         return self.answers.get(_mark(second), computed)

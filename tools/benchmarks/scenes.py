@@ -11,6 +11,7 @@ import numpy as np
 import tyro
 
 from vo.datasets.errors import InputError
+from vo.tools.benchmarks.json_file import demand_place
 from vo.tools.console import console, print_table
 from vo.tools.tables import new_table, number
 
@@ -79,6 +80,7 @@ def scenes(
     from vo.odometry import Odometry
     from vo.tools.benchmarks import disturbances
 
+    demand_place("--json", json_file)
     if first < 2 or count < 2 or count % 2 or first + count + 2 > frames:
         problem = f"{count} from --first {first} on do not fit into --frames {frames}"
         raise InputError("--count", problem, "give an even number that leaves two at either end")

@@ -32,7 +32,7 @@ from vo.pose_net import PoseNet
 
 SCALES = 4
 OFFSETS = (0, -1, 1)  # the target, the frame before, the frame after
-LIGHT, HUE = (0.8, 1.2), (-0.1, 0.1)
+LIGHT, HUE = [0.8, 1.2], [-0.1, 0.1]
 Sample = dict[str, Tensor]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -66,7 +67,7 @@ class StageClock:
     def medians_ms(self, steps: int) -> dict[str, float]:
         """Median ms of each stage over so many steps, after one that does not count."""
         found: list[dict[str, float]] = []
-        run = self.trainer.run()
+        run: Any = self.trainer.run()  # a generator, whose end puts things in order
         for _ in range(steps + 1):
             self._spent, self._last = {}, time.perf_counter()
             next(run)

@@ -18,7 +18,7 @@ from vo.atomic import new_folder
 from vo.checkpoint import Checkpoint, load_checkpoint
 from vo.datasets.errors import InputError
 from vo.export import MAX_BATCH, Graph, Part, difference, graphs_of, recorded
-from vo.odometry import Odometry
+from vo.model import demand_size
 from vo.published.files import demand_free_folder
 from vo.settings import to_plain
 from vo.tools.strict_json import strict
@@ -72,7 +72,8 @@ def write_graphs(
         raise InputError("--parts", "names none", "leave it out to write all of them")
     demand_free_folder(out)
     checkpoint = load_checkpoint(ckpt)
-    size = Odometry(checkpoint.model, None, size).size  # refuses what the networks cannot take
+    size = size or (checkpoint.model.config.width, checkpoint.model.config.height)
+    demand_size(size)
     metadata = _metadata(checkpoint, size)
     graphs = graphs_of(checkpoint.model, size, metadata["unit"], parts)
     with new_folder(out) as folder, _quiet():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +16,7 @@ import numpy as np
 Rng = np.random.Generator
 TEXT = {".txt", ".yaml"}
 IMAGES = {".png", ".jpg"}
+ENDLESS_BYTES = 1 << 36  # more than a machine has memory; on disk a file without content is small
 NUMBER = re.compile(rb"(?<![\w.+-])[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])")
 
 
@@ -46,7 +51,9 @@ class Damage:
 
 def damages() -> list[Damage]:
     """All of them."""
-    text, images = frozenset(TEXT), frozenset(IMAGES)
+    text, images, weights = frozenset(TEXT), frozenset(IMAGES), frozenset({".pth"})
+    # Those of .safetensors are read as a whole.
+    grown = frozenset({*text, *images, *weights, ".mp4"})
     return [
         Damage("one bit flipped", lambda p, o, rng: _flip(p, rng, 1), may_pass=True),
         Damage("many bits flipped", lambda p, o, rng: _flip(p, rng, 64), may_pass=True),
@@ -58,6 +65,12 @@ def damages() -> list[Damage]:
         Damage("missing", lambda p, o, rng: p.unlink(), may_pass=True),
         Damage("a folder instead", _folder),
         Damage("a link to itself", _loop),
+        Damage("a pipe instead", _pipe),
+        Damage("a link to a device", _device),
+        Damage("endless", _endless, only=grown),
+        Damage("a line without end", lambda p, o, rng: _write(p, b"1 " * 4_000_000), only=text),
+        Damage("says that it is huge", _huge_header, only=frozenset({".png"})),
+        Damage("compressed anew", _compressed, only=weights),
         Damage("swapped", _swap, may_pass=True),
         Damage("NaN", lambda p, o, rng: _number(p, rng, b"nan"), only=text),
         Damage("huge number", lambda p, o, rng: _number(p, rng, b"1e300"), only=text),
@@ -101,6 +114,44 @@ def _folder(path: Path, others: list[Path], rng: Rng) -> None:
 def _loop(path: Path, others: list[Path], rng: Rng) -> None:
     path.unlink()
     path.symlink_to(path.name)
+
+
+def _pipe(path: Path, others: list[Path], rng: Rng) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _device(path: Path, others: list[Path], rng: Rng) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def _endless(path: Path, others: list[Path], rng: Rng) -> None:
+    _write(path, path.read_bytes())
+    os.truncate(path, ENDLESS_BYTES)
+
+
+def _huge_header(path: Path, others: list[Path], rng: Rng) -> None:
+    """A PNG that is right but for its size, which is more than is decoded, or a little less."""
+    side = int(rng.choice([9_000, 60_000]))
+    data = bytearray(path.read_bytes())
+    struct.pack_into(">II", data, 16, side, side)
+    struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+    _write(path, bytes(data))
+
+
+def _compressed(path: Path, others: list[Path], rng: Rng) -> None:
+    """A zip file with the same content, and a gigabyte of nothing where the last tensor was."""
+    with zipfile.ZipFile(path) as old:
+        content = {name: old.read(name) for name in old.namelist()}
+    path.unlink()
+    last = max(name for name in content if "/data/" in name)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, data in content.items():
+            with new.open(name, "w") as file:
+                for _ in range(1024 if name == last else 0):
+                    file.write(bytes(1 << 20))
+                file.write(data)
 
 
 def _swap(path: Path, others: list[Path], rng: Rng) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import resource
 import signal
 import sys
 import tempfile
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from vo.tools.faulting.inputs import Input
 
 Outcome = Literal["refused", "flagged", "unharmed", "other data", "DEFECT"]
+MOST_MORE_BYTES = 4 * 1024**3  # of memory that a command may take for small inputs
 CLOSE = 1e-3  # of results whose difference does not matter
 
 
@@ -74,7 +76,7 @@ def answer(kind: Input, folder: Path, out: Path, limit_s: float) -> Answer:
         _signals_kept(),
     ):
         try:
-            with _limited(limit_s):
+            with _limited(limit_s), _memory_limited():
                 program(kind.program)()
         except SystemExit as end:
             status = end.code
@@ -204,6 +206,20 @@ def _signals_kept() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _memory_limited() -> Iterator[None]:
+    """What takes the memory of the machine is to be a defect, and not the end of the campaign."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    if pages:
+        most = pages * resource.getpagesize() + MOST_MORE_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @contextmanager

@@ -35,13 +35,13 @@ def compare(
         out: report to write, an HTML file that needs no network; never overwritten.
     """
     from vo.atomic import write_atomically
-    from vo.tools.report import comparison_page, demand_new
+    from vo.tools.new_file import demand_new
+    from vo.tools.report import comparison_page
     from vo.tools.running.finished import read_run
     from vo.tools.running.result import remarks
     from vo.tools.running.score_table import FRAMES, score_table
 
-    if out is not None:
-        demand_new(out)
+    demand_new("--out", out)
     groups = grouped([read_run(folder) for folder in demand_different(runs)])
     shown = [run for group in groups for run in group]
     print_table(score_table([run.scored() for run in shown], [FRAMES]))

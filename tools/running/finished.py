@@ -18,6 +18,9 @@ import numpy as np
 
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
+from vo.datasets.optional import is_there
+from vo.datasets.plain_file import read_file
+from vo.datasets.text import MOST_BYTES, MOST_LINES, check_increasing
 from vo.drive import Drive, Row
 from vo.settings import read_yaml
 from vo.tools.running.flags import open_drive
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from vo.odometry import Estimate, Look
 
 _REMEDY = "give the folder of a run, as vo-run writes it"
+_MOST_BYTES = 16 * 1024 * 1024  # of the small files of a run
+_MOST_FRAME = 2**53
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,7 +194,7 @@ def read_run(folder: str | Path) -> FinishedRun:
         kind: _read_poses(folder / f"{kind}.txt", times) for kind in config.flags.kinds()
     }
     true = folder / "gt.txt"
-    truth = _read_poses(true, times) if true.is_file() else None
+    truth = _read_poses(true, times) if is_there(true) else None
     return FinishedRun(folder, config, rows, trajectories, truth, _read_metrics(folder))
 
 
@@ -201,7 +206,8 @@ def read_facts(folder: Path) -> dict[str, str]:
     """
     path = folder / COMMAND_FILE
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        data = read_file(path, _MOST_BYTES, "the facts of a run", _REMEDY)
+        lines = data.decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(path, "cannot be read", _REMEDY) from error
     return {name: value for name, _, value in (line.partition(": ") for line in lines)}
@@ -222,7 +228,9 @@ def _read_poses(path: Path, times: Array) -> Trajectory:
 def _read_rows(path: Path) -> list[Row]:
     fields = dataclasses.fields(Row)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, MOST_BYTES, "the numbers of a run", _REMEDY).decode("utf-8")
+        if text.count("\n") >= MOST_LINES:
+            raise InputError(path, f"has over {MOST_LINES:,} lines", _REMEDY)
         lines = list(csv.reader(text.splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(path, "cannot be read", _REMEDY) from error
@@ -239,6 +247,7 @@ def _read_rows(path: Path) -> list[Row]:
             rows.append(Row(**{field.name: _value(str(field.type), cell) for field, cell in cells}))
         except ValueError as error:
             raise InputError(path, f"line {number} is damaged", "run vo-run again") from error
+    check_increasing(np.array([row.frame for row in rows]), path, range(2, 2 + len(rows)), "frame")
     return rows
 
 
@@ -248,16 +257,20 @@ def _value(kind: str, cell: str) -> Any:
     if kind == "bool":
         return ("False", "True").index(cell) == 1
     if kind == "int":
-        return int(cell or 0)
+        if abs(number := int(cell or 0)) < _MOST_FRAME:
+            return number
+        raise ValueError(f"{kind} of {len(cell)} digits")
     return float(cell) if cell else math.nan
 
 
 def _read_metrics(folder: Path) -> dict[str, Any]:
     path = folder / METRICS_FILE
-    if not path.is_file():
+    if not is_there(path):
         return {}
     try:
-        content = json.loads(path.read_bytes())
+        data = read_file(path, _MOST_BYTES, "the scores of a run", "run vo-run again")
+        # A whole number of any length fits no format.
+        content = json.loads(data, parse_int=lambda word: int(word) if len(word) < 20 else None)
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(path, "is no JSON", "run vo-run again") from error
     if not isinstance(content, dict):

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from vo.datasets.errors import InputError
+from vo.first_guess import FirstGuess
 from vo.precision import Precision
 from vo.protocol import Alignment
 from vo.tools.compiler import demand_compiler
-from vo.tools.viewing.places import RrdFlag, ServeFlag
+from vo.tools.new_file import demand_new
+from vo.tools.viewing.places import RrdFlag, ServeFlag, read_address
 
 if TYPE_CHECKING:
     from vo.datasets.frame import Sequence
@@ -72,7 +74,7 @@ class RunFlags:
     size: tuple[int, int] | None = None
     precision: Precision = "fp32"
     refine: bool = True
-    first_guess: Literal["network", "motion"] = "network"
+    first_guess: FirstGuess = "network"
     compile: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     intrinsics: str | None = None
@@ -110,6 +112,24 @@ def demand_refinement(flags: RunFlags) -> None:
         raise InputError("--first-guess", problem, "leave out --first-guess or --no-refine")
 
 
+def demand_view(flags: RunFlags, drives: int, processes: int) -> None:
+    """Refuse what the flags of the view cannot mean.
+
+    Raises:
+        InputError: naming the flag.
+    """
+    demand_new("--rrd", flags.rrd)
+    if flags.serve is not None:
+        read_address(flags.serve)
+    if flags.rrd is not None and drives > 1:
+        problem = f"is one file for {drives} sequences"
+        raise InputError("--rrd", problem, "run one sequence at a time")
+    asked = {"--view": flags.view, "--rrd": flags.rrd, "--serve": flags.serve is not None}
+    for flag in (flag for flag, is_asked in asked.items() if is_asked and processes > 1):
+        problem = f"shows the images of one process, and this run has {processes}"
+        raise InputError(flag, problem, "leave it out, and look at the run with vo-view")
+
+
 def asked_names(flags: RunFlags) -> list[str | None]:
     """The sequences to open, in order; None stands for the only one of ``flags.data``.
 
@@ -136,12 +156,10 @@ def open_drive(flags: RunFlags, name: str | None, size: tuple[int, int]) -> Sequ
         InputError: naming file or flag, when it cannot be opened.
     """
     from vo.datasets import open_sequence
-    from vo.datasets.street import street_root
-    from vo.tools.data import street_progress
+    from vo.tools.street import drawn_street
 
     if flags.data is None:
-        with street_progress() as progress:
-            street_root(name, *size, progress=progress)
+        drawn_street(name, *size)
     return open_sequence(
         flags.data,
         name,

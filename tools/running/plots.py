@@ -13,14 +13,13 @@ import numpy as np
 
 from vo.atomic import write_atomically
 from vo.datasets.camera import Array
-from vo.tools.plots import PALETTE, Curve, draw
+from vo.tools.plots import COLOURS, Curve, draw
 from vo.tools.running.result import Result
 from vo.trajectory import Trajectory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLOURS: dict[str, str] = dict(zip(("raw", "refined", "depth"), PALETTE, strict=False))
 WINDOW = 50  # frames, at most, over which drift of the scale is shown
 Panel = tuple[str, dict[str, Array]]  # label, and series by their names
 STANDSTILL_M = 0.05  # shorter true ways tell no scale

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vo.datasets.camera import Array
+from vo.tools.depth_colours import depth_colours
 
 if TYPE_CHECKING:
     from vo.datasets.frame import Frame
@@ -120,17 +121,6 @@ def legend(near: float) -> tuple[str, list[float]]:
     marks = [near * 2**step for step in range(5)]
     depths = np.geomspace(marks[0], marks[-1], 256)
     return _data_uri(depth_colours(np.tile(depths, (8, 1)), near)), marks
-
-
-def depth_colours(depth: Array, near: float) -> Array:
-    """Depth (H, W) by its inverse as RGB (H, W, 3) uint8: near is bright, unknown is black."""
-    import cv2
-
-    known = depth > 0
-    share = np.where(known, near / np.where(known, depth, 1), 0)
-    levels = (255 * np.clip(share, 0, 1) ** 0.6).astype(np.uint8)
-    colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
-    return np.where(known[..., None], colours, 0).astype(np.uint8)
 
 
 def _small(frame: Frame, estimate: Estimate) -> Sample:

@@ -143,7 +143,6 @@ def report_columns(runs: Sequence[Scored]) -> list[Column]:
 
 def score_table(runs: Sequence[Scored], extra: Sequence[Column] = ()) -> Table:
     """Raw and refined in rows, numbers in columns; all runs have names under the same titles."""
-    from rich.markup import escape
     from rich.table import Table
 
     found = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
@@ -156,7 +155,7 @@ def score_table(runs: Sequence[Scored], extra: Sequence[Column] = ()) -> Table:
     for run in runs:
         for kind in run.kinds:
             cells = (column.cell(run, kind) for column in shown)
-            found.add_row(*map(escape, run.names.values()), kind, *cells)
+            found.add_row(*run.names.values(), kind, *cells)
     return found
 
 

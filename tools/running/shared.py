@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from vo.datasets.frame import Frame, Sequence
     from vo.odometry import Odometry
     from vo.ranks import Ranks
-    from vo.tools.running.flags import RunFlags
     from vo.tools.running.record import Record
 
 LEAST, MOST = 8, 64  # frames of a stretch: each costs a look at one frame more
@@ -231,20 +230,6 @@ def share_of(ranks: Ranks, odometry: Odometry, sequences: list[Sequence]) -> Sha
     store, _, _ = next(rendezvous("env://"))
     board = Board(PrefixStore(f"vo-run/{ranks.restarts}", store))
     return Share(ranks, board, odometry, sequences)
-
-
-def demand_nobody_looks(flags: RunFlags, processes: int) -> None:
-    """Refuse to show a run whose images are spread over processes.
-
-    Raises:
-        InputError: naming the flag.
-    """
-    if processes == 1:
-        return
-    asked = {"--view": flags.view, "--rrd": flags.rrd, "--serve": flags.serve is not None}
-    for flag in (flag for flag, is_asked in asked.items() if is_asked):
-        problem = f"shows the images of one process, and this run has {processes}"
-        raise InputError(flag, problem, "leave it out, and look at the run with vo-view")
 
 
 def _done(frame: Frame, estimate: Estimate, frames: int, begun_s: float) -> Done:

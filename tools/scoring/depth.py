@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import tyro
 from vo.datasets.depth_kind import DepthKind
 from vo.datasets.errors import InputError
 from vo.protocol import DepthDomain, DepthProtocolName, DepthScaling
-from vo.tools.console import console, print_table
+from vo.tools.console import console, print_table, warn
 
 if TYPE_CHECKING:
     from vo.checkpoint import Checkpoint
@@ -84,8 +83,8 @@ def depth(flags: Annotated[DepthFlags, tyro.conf.arg(name="")]) -> None:
     """
     from vo.checkpoint import load_checkpoint
     from vo.depth_evaluation import DepthPredictor, compare
-    from vo.tools.data import progress_bars
-    from vo.tools.run import demand_device
+    from vo.tools.device import demand_device
+    from vo.tools.progress import progress_bars
     from vo.tools.running.record import demand_free
     from vo.tools.scoring.depth_result import ScoredFrame, depth_result, lines, table
     from vo.tools.scoring.literature_table import demand_published
@@ -201,13 +200,10 @@ def _data_of_list(flags: DepthFlags) -> Path:
 def _street(names: list[str | None], size: tuple[int, int]) -> Iterator[TruthFrames]:
     """Sequences of the street, drawn at the size that the network sees where they are missing."""
     from vo.datasets.depth_truth import open_truth
-    from vo.datasets.street import street_root
-    from vo.tools.data import street_progress
+    from vo.tools.street import drawn_street
 
     for name in names:
-        with street_progress() as progress:
-            root = street_root(name or "", *size, progress=progress)
-        yield open_truth(root, name, "own")
+        yield open_truth(drawn_street(name, *size), name, "own")
 
 
 def _warn_of_training(flags: DepthFlags, result: DepthResult) -> None:
@@ -220,7 +216,7 @@ def _warn_of_training(flags: DepthFlags, result: DepthResult) -> None:
     seen = sequences_seen(result.trained_on, data, names)
     if seen:
         told = f"{result.checkpoint} was trained on {few(seen, 5)}, which it is evaluated on here"
-        print(f"warning: {told}", file=sys.stderr)
+        warn(told)
 
 
 class _Worst:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ import tyro
 
 from vo.datasets.depth_kind import DepthKind
 from vo.datasets.errors import InputError
-from vo.tools.console import console, print_table
+from vo.tools.console import console, print_table, warn
 
 if TYPE_CHECKING:
     from vo.checkpoint import Checkpoint
@@ -68,8 +67,8 @@ def scale(flags: Annotated[ScaleFlags, tyro.conf.arg(name="")]) -> None:
     from vo.checkpoint import load_checkpoint
     from vo.odometry import Odometry
     from vo.scale_report import measure_scales
-    from vo.tools.data import progress_bars
-    from vo.tools.run import demand_device
+    from vo.tools.device import demand_device
+    from vo.tools.progress import progress_bars
     from vo.tools.running.record import demand_free
     from vo.tools.scoring.scale_result import ScaleResult, lines, table
 
@@ -142,12 +141,10 @@ def _protocol(truth: DepthKind) -> DepthProtocol:
 
 
 def _street(name: str | None, checkpoint: Checkpoint) -> Path:
-    from vo.datasets.street import street_root
-    from vo.tools.data import street_progress
+    from vo.tools.street import drawn_street
 
     config = checkpoint.model.config
-    with street_progress() as progress:
-        return street_root(name or "", config.width, config.height, progress=progress)
+    return drawn_street(name, config.width, config.height)
 
 
 def _first(frames: TruthFrames, count: int | None) -> TruthFrames:
@@ -162,7 +159,7 @@ def _warn_of_training(flags: ScaleFlags, checkpoint: Checkpoint, result: ScaleRe
     names = [drive.name for drive in result.drives]
     if seen := sequences_seen(checkpoint.card.trained_on, data, names):
         told = f"{checkpoint.path.name} was trained on {few(seen, 5)}, which is measured here"
-        print(f"warning: {told}", file=sys.stderr)
+        warn(told)
 
 
 def _write(out: Path, result: ScaleResult) -> None:

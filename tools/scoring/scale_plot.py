@@ -12,12 +12,11 @@ import numpy as np
 from vo.atomic import write_atomically
 from vo.datasets.camera import Array
 from vo.scale_report import DriveScales
-from vo.tools.plots import PALETTE
+from vo.tools.plots import COLOURS
 from vo.tools.scoring.scale_result import KINDS, ScaleResult
 
 PICTURE = "scale"
 TITLES = {"depth": "depth", "raw": "raw poses", "refined": "refined poses"}
-COLOURS = {"raw": PALETTE[0], "refined": PALETTE[1], "depth": PALETTE[2]}
 _INCHES = 1.15  # height of a sequence
 
 

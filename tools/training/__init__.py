@@ -1,1 +1,1 @@
-"""What ``vo-train`` is made of besides the loop: logs, cards, lists, leakage, metric depth."""
+"""What ``vo-train`` is made of: flags, folder, drives, samples, lists, leakage, logs, cards."""

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vo.checkpoint import Card, Supervision
-    from vo.tools.train import Flags
-    from vo.tools.training.leakage import Samples
+    from vo.tools.training.flags import Flags
+    from vo.tools.training.samples import Samples
     from vo.training.config import TrainConfig
     from vo.training.trainer import Trainer
     from vo.training.validation import Validation

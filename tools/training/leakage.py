@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING
 from vo.datasets.errors import InputError
 
 if TYPE_CHECKING:
-    from vo.datasets.annotated_batches import AnnotatedSamples
     from vo.datasets.leakage import Sample
     from vo.datasets.split_list import ListedFrame
-    from vo.datasets.triplets import Triplets
-    from vo.tools.train import Flags
-
-    Samples = Triplets | AnnotatedSamples
+    from vo.tools.training.flags import Flags
+    from vo.tools.training.samples import Samples
 
 
 def frames_of_test(flags: Flags) -> tuple[ListedFrame, ...]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vo.datasets.frame import Sequence
     from vo.datasets.layout import Found
     from vo.datasets.split_list import ListedFrame
-    from vo.tools.train import Flags
+    from vo.tools.training.flags import Flags
     from vo.training.config import TrainConfig
 
 LIST_SUFFIX = ".txt"

@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from vo.atomic import write_atomically
+from vo.datasets.errors import InputError
+from vo.datasets.plain_file import read_file
 from vo.tools.console import console
 from vo.tools.strict_json import strict
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from vo.training.validation import Validation
 
 LOG_FILE = "log.jsonl"
+_MOST_BYTES = 1 << 30  # of a million steps: 50,000 lines
+_REMEDY = "leave --resume out to start anew"
 
 
 class TrainLog:
@@ -140,13 +144,13 @@ def pictures(step: Step) -> dict[str, Any]:
     """Input as the networks saw it, depth, error and confidence of the first sample, (H, W, 3)."""
     import numpy as np
 
-    from vo.tools.demo import colour_of_depth
+    from vo.tools.depth_colours import depth_colours
 
     outcome = step.outcome
     assert outcome is not None
     result = {
         "input": (step.seen[0, 0].permute(1, 2, 0).clamp(0, 1) * 255).byte().cpu().numpy(),
-        "depth": colour_of_depth(outcome.depth[0, 0].float().cpu().numpy()),
+        "depth": depth_colours(outcome.depth[0, 0].float().cpu().numpy()),
     }
     maps = {"error": outcome.error}
     if outcome.confidence is not None:
@@ -164,9 +168,16 @@ def _mean(values: list[float]) -> float:
 
 
 def _drop_from(path: Path, step: int) -> None:
-    """Keep the lines of steps that will not be done again."""
-    if not path.exists():
+    """Keep the lines of steps that will not be done again; a link in place of the file is replaced.
+
+    Raises:
+        InputError: when it cannot be read.
+    """
+    if not os.path.lexists(path):
         return
-    lines = path.read_text().splitlines()
-    kept = [line for line in lines if json.loads(line)["step"] <= step]
-    write_atomically(path, "".join(line + "\n" for line in kept))
+    lines = read_file(path, _MOST_BYTES, "a log", _REMEDY).splitlines()
+    try:
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(path, "is no log of a training", _REMEDY) from error
+    write_atomically(path, b"".join(line + b"\n" for line in kept))

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vo.datasets.errors import InputError
+from vo.tools.training.lists import LIST_SUFFIX
 
 if TYPE_CHECKING:
     from vo.datasets.annotated import AnnotatedData
     from vo.datasets.frame import Sequence
     from vo.datasets.recording import Recording
-    from vo.tools.train import Flags
+    from vo.tools.training.flags import Flags
     from vo.training.config import MetricConfig, TrainConfig
 
     Drives = list[Sequence]
-
-LIST_SUFFIX = ".txt"
 
 
 def annotated_drives(

@@ -14,7 +14,7 @@ from vo.datasets.errors import InputError
 if TYPE_CHECKING:
     from vo.datasets.frame import Sequence
     from vo.datasets.layout import Found
-    from vo.tools.train import Flags
+    from vo.tools.training.flags import Flags
     from vo.training.config import TrainConfig
 
 

@@ -21,6 +21,7 @@ from urllib.parse import quote
 import tyro
 
 from vo.datasets.errors import InputError
+from vo.tools.new_file import demand_new
 
 LOOPBACK, PAGE_PORT, WINDOW_PORT = "127.0.0.1", 9090, 9876
 START_S = 20.0  # for a viewer to answer
@@ -113,23 +114,6 @@ def read_address(words: tuple[str, ...]) -> Address:
     return Address(host.strip("[]") or LOOPBACK, int(port))
 
 
-def demand_new(rrd: Path | None) -> None:
-    """Refuse a file that exists, or that cannot be made.
-
-    Raises:
-        InputError: naming --rrd and the remedy.
-    """
-    if rrd is None:
-        return
-    if rrd.exists() or rrd.is_symlink():
-        problem = f"{rrd} exists already, and is never overwritten"
-        raise InputError("--rrd", problem, "choose another name, or remove it")
-    if not rrd.parent.is_dir():
-        raise InputError("--rrd", f"there is no folder {rrd.parent}", "create it first")
-    if not os.access(rrd.parent, os.W_OK):
-        raise InputError("--rrd", f"{rrd.parent} cannot be written to", "choose another folder")
-
-
 @contextmanager
 def open_places(
     view: bool,
@@ -150,7 +134,7 @@ def open_places(
         InputError: when the file exists, when an address is wrong or taken, and when there can be
             no window.
     """
-    demand_new(rrd)
+    demand_new("--rrd", rrd)
     urls, page, server = [], None, None
     with ExitStack() as stack:
         if serve is not None:

@@ -29,7 +29,7 @@ import numpy as np
 from vo.datasets.camera import Array, Camera
 from vo.datasets.sequence import resize_image
 from vo.drive import Row
-from vo.tools.plots import PALETTE
+from vo.tools.plots import COLOURS, PALETTE
 from vo.tools.viewing.pictures import (
     cloud,
     coloured,
@@ -43,7 +43,6 @@ from vo.tools.viewing.pictures import (
 )
 
 APPLICATION = "scale-aligned-vo"
-COLOURS = {"raw": PALETTE[0], "refined": PALETTE[1]}  # as in all plots
 TRUTH_COLOUR = "#d0d0d0"  # that of the plots would not be seen on the dark ground of a world
 DEPTH_UNITS = 256  # a metre, as in depth files
 SPARSE = 4  # frames from one picture of confidence and of errors to the next

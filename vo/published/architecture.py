@@ -12,7 +12,7 @@ from vo.pose_net import PoseConfig
 from vo.published.files import DEPTH, ENCODER, POSE, POSE_ENCODER, Table
 
 # Blocks of the four stages of a ResNet; whether a block is a bottleneck of three convolutions.
-RESNETS = {
+RESNETS: dict[tuple[bool, tuple[int, ...]], str] = {
     (False, (2, 2, 2, 2)): "resnet18",
     (False, (3, 4, 6, 3)): "resnet34",
     (True, (3, 4, 6, 3)): "resnet50",
@@ -20,7 +20,7 @@ RESNETS = {
     (True, (3, 8, 36, 3)): "resnet152",
 }
 # Channels of the first stage and blocks of the four stages of a ConvNeXt of either version.
-_CONVNEXTS = {
+_CONVNEXTS: dict[tuple[int, tuple[int, ...]], str] = {
     (40, (2, 2, 6, 2)): "atto",
     (48, (2, 2, 6, 2)): "femto",
     (64, (2, 2, 6, 2)): "pico",
@@ -34,7 +34,9 @@ _CONVNEXTS = {
 }
 _ONLY_IN = {"xlarge": 1, "huge": 2}  # versions of ConvNeXt
 # Channels of the stem and blocks of the seven stages of an EfficientNet.
-_EFFICIENTNETS = {(48, (3, 5, 5, 7, 7, 9, 3)): "tf_efficientnet_b5"}
+_EFFICIENTNETS: dict[tuple[int, tuple[int, ...]], str] = {
+    (48, (3, 5, 5, 7, 7, 9, 3)): "tf_efficientnet_b5",
+}
 _KNOWN = "known are ResNet-18 to -152, ConvNeXt and ConvNeXt V2 of every size, EfficientNet-B5"
 
 RESNET_PREFIX, EFFICIENTNET_PREFIX = "encoder.encoder.", "encoder.original_model."

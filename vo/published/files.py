@@ -15,17 +15,20 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vo.atomic import new_folder, write_atomically
 from vo.datasets.errors import InputError
+from vo.datasets.pickled import demand_no_growth
 
 ENCODER, DEPTH, POSE, POSE_ENCODER = "encoder.pth", "depth.pth", "pose.pth", "pose_encoder.pth"
 
 WRONG = "give published weights of this very architecture"
 
+_SAVED = "give weights that torch.save has written"
 # Prefixes in a fine-tuned file: there the two networks are parts of one.
 _FINETUNED = {ENCODER: "encoder.", DEPTH: "depth_decoder."}
 _PICKLE_ERRORS = (
@@ -158,16 +161,16 @@ def read_plain(path: Path) -> dict[str, object]:
     """What ``torch.save`` has written, as long as it is tensors and plain values by name.
 
     A pickle is a program. Nothing but the making of tensors, numbers, text and their collections
-    is executed: anything else in the file is refused.
+    is executed: anything else in the file is refused, and so is what would take more memory than
+    the file has bytes.
 
     Raises:
         InputError: when there is no such file, when it is damaged, and when it holds anything else.
     """
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "no such file"
-        raise InputError(path, problem, "give weights that torch.save has written")
+    is_zip = demand_no_growth(path, _SAVED)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # What is mapped is read only where it is looked at: in a file of terabytes, nowhere.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except (OSError, *_PICKLE_ERRORS) as error:
         # A file that is cut off is also read before its beginning.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
@@ -235,7 +238,7 @@ def _read_table(path: Path) -> Table:
     return Table(path, _flat(_named(path, read_plain(path))))
 
 
-def _named(path: Path, content: Mapping[object, object]) -> dict[str, object]:
+def _named(path: Path, content: Mapping[Any, object]) -> dict[str, object]:
     """Content by names that are text, without ``module.`` of DataParallel."""
     named: dict[str, object] = {}
     for key, value in content.items():

@@ -29,7 +29,7 @@ class RefineConfig:
             is asked for, whole iterations are compiled.
         backward: how gradients pass: through the iterations, one Gauss-Newton step attached at the
             solution, or the implicit function theorem (exact where g = 0).
-        detach_levels: gradients stay within a level.
+        detach_levels: gradients stay within a level, and depth has one from the finest alone.
         source_confidence: weigh points with the confidence of the source, too.
         min_depth: depths below it are no depths.
         min_valid: an item with a smaller share of valid points keeps its initial pose.

@@ -228,8 +228,8 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
         # itself, and a process that trains and validates needs more than the usual eight. Sizes
         # that are equal by chance (a level with as many pixels as points are drawn) are no kind.
         with (
-            torch.compiler.config.patch(recompile_limit=64),
-            shape_config.patch(use_duck_shape=False),
+            torch.compiler.config.patch(recompile_limit=64),  # pyright: ignore[reportAttributeAccessIssue]
+            shape_config.patch(use_duck_shape=False),  # pyright: ignore[reportAttributeAccessIssue]
         ):
             return fused(*args, **kwargs)
 

@@ -34,7 +34,7 @@ def as_SE3(T: Tensor) -> pp.LieTensor:
     `pypose.mat2SE3` passes a wrong gradient without a word. At T' = (I + [e]x) T the first six
     numbers of PyPose's gradient are those by e, which the exponential of e at 0 hands on.
     """
-    pose = pp.mat2SE3(T.detach(), check=False)
+    pose = pp.mat2SE3(T.detach(), check=False)  # pyright: ignore[reportCallIssue]
     if not T.requires_grad:
         return pose
     here = T.detach()

@@ -70,8 +70,9 @@ class PoseModel(nn.Module):
         self, pose: pp.LieTensor, kernel: nn.Module | None = None, backend: Backend = "eager"
     ) -> None:
         super().__init__()
-        self.pose = pp.Parameter(pose.detach().clone())
-        self.kernel, self.backend, self.law = kernel, backend, robust_law(kernel)
+        self.pose: pp.LieTensor = pp.Parameter(pose.detach().clone())  # pyright: ignore[reportAttributeAccessIssue]
+        self.backend: Backend = backend
+        self.kernel, self.law = kernel, robust_law(kernel)
 
     def forward(
         self, pair: FeaturePair, pose: pp.LieTensor | None = None, prior: Prior | None = None
@@ -116,7 +117,7 @@ class FeatureMetricLM(pp.optim.LevenbergMarquardt):
         self._state: State | None = None
 
     @torch.no_grad()
-    def step(self, input: FeaturePair, target: None = None, weight: None = None) -> Tensor:
+    def step(self, input: FeaturePair, target: None = None, weight: None = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One iteration in place on the model's pose; returns the energy of the batch."""
         if target is not None or weight is not None:
             raise ValueError("targets and weights belong into the FeaturePair")

@@ -109,9 +109,12 @@ class PoseRefiner(nn.Module):
         with torch.autocast(depth.device.type, enabled=False):
             start, finite = _finite_pose(T_init)
             median = median_depth(depth, self.config.min_depth)
+            # What coarse levels get wrong would else be blamed on the depth, and on its scale.
+            fixed = depth.detach() if self.config.detach_levels else depth
+            depths = [fixed] * (len(source) - 1) + [depth]
             pairs = [
-                self._pair(s, t, depth, K, static, median)
-                for s, t in zip(source, target, strict=True)
+                self._pair(s, t, d, K, static, median)
+                for s, t, d in zip(source, target, depths, strict=True)
             ]
             median = median.double()
             # Only `unroll` keeps the iterations; the others attach their gradient at the end.
@@ -198,7 +201,7 @@ class PoseRefiner(nn.Module):
         config, last, pose = self.config, states[-1].equations, poses[-1]
         with torch.no_grad():
             before = self._model(start)(pair, start)
-            move = (pose.detach() @ start.detach().Inv()).Log().tensor()
+            move = (pose @ start.Inv()).Log().tensor()
             far = move[:, :3].norm(dim=1) > config.gate_translation * median
             far |= move[:, 3:].norm(dim=1) > math.radians(config.gate_rotation_deg)
             valid = (last.weight > 0).double().mean(1)
@@ -221,7 +224,7 @@ class PoseRefiner(nn.Module):
             energy_before=_mean_energy(before),
             energy=torch.where(success, _mean_energy(last), _mean_energy(before)),
             valid_share=valid,
-            iterations=sum(state.iterations for state in states),
+            iterations=torch.stack([state.iterations for state in states]).sum(0),
             information=last.hessian.detach(),
         )
 

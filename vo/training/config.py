@@ -54,6 +54,8 @@ class LossConfig:
         raw: weight of the photometric error at the pose network's own pose, beside the refined.
         distillation: weight of the distance from the pose network's pose to the refined one, in
             steps: a rotation counts as far as it moves what lies at the median depth.
+        coarse: weight of that distance from the poses after the coarser levels of the refinement to
+            the refined one, each at most a step: nothing else teaches the features of those levels.
     """
 
     ssim_window: int = 3
@@ -65,6 +67,7 @@ class LossConfig:
     smooth_on: Literal["disparity", "depth"] = "disparity"
     raw: float = 0.2
     distillation: float = 0.1
+    coarse: float = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +164,8 @@ class OptimConfig:
     The same batch gives the same losses and gradients however many processes and parts it is taken
     in, up to the order of sums, but for what looks at all of a batch at once: the statistics of
     batch normalisation (see ``batch_norm``), dropout, the mean over refinements that succeeded and
-    the median depth in the distillation, the mean over pixels with ``loss.mask_outside``, and the
-    variance in the loss of metric depth. These are those of each part.
+    the median depth in the distances of poses, the mean over pixels with ``loss.mask_outside``, and
+    the variance in the loss of metric depth. These are those of each part.
 
     Attributes:
         steps: of the whole training, bootstrap included.

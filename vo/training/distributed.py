@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
-from timm.layers import convert_sync_batchnorm
+from timm.layers import convert_sync_batchnorm  # pyright: ignore[reportPrivateImportUsage]
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
@@ -22,7 +22,7 @@ from vo.datasets.triplets import TripletBatch
 from vo.model import Model
 from vo.ranks import Ranks
 
-Batch = TypeVar("Batch", TripletBatch, AnnotatedBatch)
+Batch = TypeVar("Batch", bound=TripletBatch | AnnotatedBatch)
 
 
 def parts_of(batch: int, accumulate: int, ranks: Ranks) -> tuple[slice, ...]:

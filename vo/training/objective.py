@@ -4,11 +4,13 @@ The photometric losses of Godard et al. (ICCV 2019), at poses that the feature-m
 aligned with the depth being learned, as SA4Depth does:
 
     L = L_photo(D, T_ref) + w_raw L_photo(sg D, T_raw) + w_dist |Log(T_raw sg(T_ref)^-1)|
-        + w_smooth L_smooth(D)
+        + w_coarse mean_l |Log(T_l sg(T_ref)^-1)| + w_smooth L_smooth(D)
 
-where sg stops gradients. A refinement that has converged passes no gradient to its start, so the
-pose network learns from the second and third term; its own depth is held still there, so that the
-pose follows the scale of the depth.
+where sg stops gradients and T_l is the pose after a level l of the refinement that is not its last.
+A refinement that has converged passes no gradient to its start, so the pose network learns from the
+second and third term; its own depth is held still there, so that the pose follows the scale of the
+depth. For the same reason the features of coarser levels learn from the fourth term alone, as in
+PixLoc (Sarlin et al., CVPR 2021) every level has a loss.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from vo.depth.photometric import moments_of, photometric_error
 from vo.depth.warp import warp
 from vo.model import Model
 from vo.refine import PoseRefiner, Refinement
+from vo.refine.motion import as_SE3
 from vo.training.config import LossConfig, RefineTraining
 
 
@@ -92,9 +95,13 @@ def self_supervised(
         raw, _ = scene.photometric([depths[0].detach()], with_stereo(T_raw, batch))
         target = pp.SE3(refined.pose.tensor().detach())
         success = refined.success
-        distance = distance_in_steps(T_raw[success], target[success], depths[0])
-        loss = photo + config.raw * raw + config.distillation * distance
-        terms |= _refinement_terms(refined) | {"raw": raw.item(), "distillation": distance.item()}
+        distance = distances_in_steps(
+            _where(success, T_raw), _where(success, target), depths[0]
+        ).mean()
+        coarse = _coarse_distance(refined, target, depths[0])
+        loss = photo + config.raw * raw + config.distillation * distance + config.coarse * coarse
+        terms |= _refinement_terms(refined)
+        terms |= {"raw": raw.item(), "distillation": distance.item(), "coarse": coarse.item()}
         confidence = levels[-1].confidence[: len(seen)].detach()
     smooth = scene.smoothness(depth, depths)
     loss = loss + config.smoothness * smooth
@@ -137,8 +144,8 @@ def pyramids(
             features, confidence = features.detach(), confidence.detach()
         B = len(features) // 3
         source.append(FeatureLevel(features[B:], confidence[B:], level.stride))
-        twice = (x[:B].repeat(2, 1, 1, 1) for x in (features, confidence))
-        target.append(FeatureLevel(*twice, level.stride))
+        features, confidence = (x[:B].repeat(2, 1, 1, 1) for x in (features, confidence))
+        target.append(FeatureLevel(features, confidence, level.stride))
     return source, target
 
 
@@ -146,7 +153,7 @@ def with_stereo(T_s_t: pp.LieTensor, batch: TripletBatch) -> pp.LieTensor:
     """Poses of all sources: the (2B,) that are estimated, and the known one of the other camera."""
     if batch.T_stereo is None:
         return T_s_t
-    known = pp.mat2SE3(batch.T_stereo, check=False)
+    known = as_SE3(batch.T_stereo)
     return pp.SE3(torch.cat([T_s_t.tensor(), known.tensor()]))
 
 
@@ -214,19 +221,34 @@ def _refined(
     return refiner(source, target, depth.repeat(2, 1, 1, 1), K.repeat(2, 1, 1), start)
 
 
-def distance_in_steps(T_raw: pp.LieTensor, T_ref: pp.LieTensor, depth: Tensor) -> Tensor:
-    """Mean distance of poses (N,) from others, in units of the others' mean translation.
+def _coarse_distance(refined: Refinement, target: pp.LieTensor, depth: Tensor) -> Tensor:
+    """Mean distance () of the poses after coarser levels; hopeless ones count as one step."""
+    success = refined.success
+    each = [
+        distances_in_steps(_where(success, level), _where(success, target), depth).clamp(max=1.0)
+        for level in refined.levels[:-1]
+    ]
+    return torch.stack(each).mean() if each else depth.new_zeros(())
+
+
+def _where(mask: Tensor, T: pp.LieTensor) -> pp.LieTensor:
+    """The poses SE3 (B,) for which the mask (B,) holds."""
+    return pp.SE3(T.tensor()[mask])
+
+
+def distances_in_steps(T: pp.LieTensor, T_ref: pp.LieTensor, depth: Tensor) -> Tensor:
+    """Distances (N,) of poses from others, in units of the others' mean translation.
 
     A rotation moves the pixels of a point at depth d as a translation across the view does that is
-    d times as long: it counts that much, at the median depth. None are no distance apart.
+    d times as long: it counts that much, at the median depth. Without any it is one distance of 0.
     """
-    if not len(T_raw):
-        return depth.new_zeros(())
-    missed = (T_raw @ T_ref.Inv()).Log().tensor()
+    if not len(T):
+        return depth.new_zeros(1)
+    missed = (T @ T_ref.Inv()).Log().tensor()
     step = T_ref.matrix()[:, :3, 3].norm(dim=1).mean().clamp(min=1e-6)
     lever = depth.detach().median().double()
     added = missed[:, :3].norm(dim=1) + lever * missed[:, 3:].norm(dim=1)
-    return (added.mean() / step).float()
+    return (added / step).float()
 
 
 def _refinement_terms(refined: Refinement) -> dict[str, float]:

@@ -81,7 +81,7 @@ def whole_model(average: Model) -> Model:
     model.load_state_dict(weights)
     model.eval().requires_grad_(False)
     device = next(average.parameters()).device
-    return model.to(device=device, memory_format=torch.channels_last)
+    return model.to(device).to(memory_format=torch.channels_last)
 
 
 def _blocks(root: nn.Module) -> list[nn.Module]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vo.atomic import write_atomically
 from vo.datasets.errors import InputError
+from vo.datasets.pickled import demand_no_growth
 from vo.model import Model
 from vo.training.config import OptimConfig
 from vo.training.shards import local, shared_as, whole, whole_model
@@ -87,10 +88,11 @@ class State:
     def update_average(self, decay: float) -> None:
         """Average of the weights over the steps; sooner in the beginning, which is soon wrong."""
         decay = min(decay, (1 + self.step) / (10 + self.step))
-        own, target = list(self.model.parameters()), list(self.average.parameters())
+        own: list[Tensor] = list(self.model.parameters())
+        target: list[Tensor] = list(self.average.parameters())
         if self.sharded:
             own, target = [local(p) for p in own], [local(p) for p in target]
-        torch._foreach_lerp_(target, own, 1 - decay)
+        torch._foreach_lerp_(target, own, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
         for buffer, value in zip(self.average.buffers(), self.model.buffers(), strict=True):
             if buffer.is_floating_point():
                 buffer.lerp_(value, 1 - decay)
@@ -133,6 +135,7 @@ class State:
             InputError: when it cannot be read or does not fit.
         """
         device = "cpu" if self.sharded else next(self.model.parameters()).device
+        demand_no_growth(path, "leave --resume out to start anew")
         try:
             content = torch.load(path, map_location=device, weights_only=True)
             if self.sharded:
@@ -142,8 +145,6 @@ class State:
             self.optimizer.load_state_dict(content["optimizer"])
             self.step, self.faults = int(content["step"]), int(content["faults"])
             self.best = float(content["best"])
-        except FileNotFoundError:
-            raise InputError(path, "no such file", "leave --resume out to start anew") from None
         except Exception as error:  # a damaged pickle comes as any error
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             problem = f"is no state of this training ({reason})"

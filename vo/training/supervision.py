@@ -17,6 +17,7 @@ from vo.datasets.triplets import TripletBatch
 from vo.depth.net import full_size_depths
 from vo.model import Model
 from vo.refine import PoseRefiner
+from vo.refine.motion import as_SE3
 from vo.training.config import Bootstrap, RefineTraining
 from vo.training.objective import Outcome, features_of, poses_of, pyramids
 
@@ -62,7 +63,7 @@ def supervised(
     )
     near = (batch.depth > 0) & (batch.depth < FARTHEST)
     depth_loss = errors.sum() / len(errors) / (pixels or near.sum().clamp(min=1))
-    T_true = pp.mat2SE3(batch.T_s_t.transpose(0, 1).flatten(0, 1), check=False)
+    T_true = as_SE3(batch.T_s_t.transpose(0, 1).flatten(0, 1))
     pose_loss = pose_error(T_raw, T_true)
     loss = config.depth * depth_loss + config.pose * pose_loss
     terms = {"depth": depth_loss.item(), "pose": pose_loss.item()}

@@ -87,5 +87,3 @@ def test_a_drive_of_any_length_goes_to_and_fro(images: Images) -> None:
 def test_what_cannot_be_measured_is_refused() -> None:
     with pytest.raises(InputError, match="--frames: is 2; give 3 or more"):
         run_speed(frames=2)
-    with pytest.raises(InputError, match="--json: "):
-        run_speed(json_file=Path("/nowhere/run.json"))

@@ -137,9 +137,9 @@ def test_refusals_are_one_line(compare, runs, tmp_path):
         ("nowhere",): "nowhere: has no config.yaml; give the folder of a run",
         (tmp_path / "empty",): f"{tmp_path / 'empty'}: has no config.yaml",
         ("whole", "./whole"): f"{runs / 'whole'}: is given twice",
-        ("whole", "--out", tmp_path / "taken.html"): f"{tmp_path / 'taken.html'}: is there already",
+        ("whole", "--out", tmp_path / "taken.html"): f"--out: {tmp_path / 'taken.html'} exists",
         (tmp_path / "none",): f"{tmp_path / 'none/metrics.json'}: has none of raw, refined",
-        ("whole", "--out", tmp_path / "no/a.html"): f"{tmp_path / 'no/a.html'}: there is no folder",
+        ("whole", "--out", tmp_path / "no/a.html"): f"--out: there is no folder {tmp_path / 'no'}",
         (tmp_path / "foreign",): f"{tmp_path / 'foreign/metrics.json'}: lacks raw.ate_m",
     }
     for arguments, line in cases.items():

@@ -177,7 +177,7 @@ def test_damage_is_one_line_that_names_the_file(run_folder, tmp_path):
     cases = {
         "config.yaml": [(None, "run: has no config.yaml"), ("{", "is no YAML")],
         "scale.csv": [
-            (None, "cannot be read"),
+            (None, "no such file"),
             ("frame,time\n", "has other columns"),
             (table[0], "has no frames"),
             ("".join(table[:5])[:-9], "ends within a line"),

@@ -15,7 +15,8 @@ from vo.datasets import open_sequence
 from vo.datasets.errors import InputError
 from vo.datasets.split_list import ListedFrame, split_hash
 from vo.datasets.triplets import Triplets
-from vo.tools.train import Flags, parse, train
+from vo.tools.train import parse, train
+from vo.tools.training.flags import Flags
 from vo.tools.training.leakage import check_leakage, frames_hash, training_samples
 
 NAME = "2011_09_26_drive_0052_sync"

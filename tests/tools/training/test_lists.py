@@ -12,9 +12,11 @@ from kitti_raw_drive import write_drive
 from vo.datasets.errors import InputError
 from vo.datasets.split_list import read_split_list, split_hash
 from vo.presets import preset
-from vo.tools.train import Flags, _drives, _samples
+from vo.tools.training.drives import drives_of
+from vo.tools.training.flags import Flags
 from vo.tools.training.leakage import frames_hash
 from vo.tools.training.lists import listed_targets
+from vo.tools.training.samples import samples_of
 from vo.training.config import TrainConfig
 
 A, B = "2011_09_26_drive_0052_sync", "2011_09_26_drive_0001_sync"
@@ -43,17 +45,17 @@ def listed(tmp_path: Path, *lines: str) -> str:
 def test_listed_frames_alone_are_learned_from(data, config, tmp_path: Path) -> None:
     path = listed(tmp_path, f"{A} 1 l", f"{A} 3 l", f"{A} 2 r", f"{B} 0000000004 r")
     flags = Flags(data=data, seq=(path,))
-    drives, _ = _drives(flags, config)
+    drives, _ = drives_of(flags, config, print)
     assert [drive.name for drive in drives] == [A, A, B]
-    samples = _samples(config, drives, listed_targets(flags, config, drives))
+    samples = samples_of(config, drives, listed_targets(flags, config, drives))
     assert samples.samples == [(0, 1), (0, 3), (1, 2), (2, 4)]
     assert frames_hash(samples) == split_hash(read_split_list(Path(path)))
 
 
 def test_list_and_whole_drive(data, config, tmp_path: Path) -> None:
     flags = Flags(data=data, seq=("0001", listed(tmp_path, f"{A} 1 l")))
-    drives, _ = _drives(flags, config)
-    samples = _samples(config, drives, listed_targets(flags, config, drives))
+    drives, _ = drives_of(flags, config, print)
+    samples = samples_of(config, drives, listed_targets(flags, config, drives))
     assert samples.samples == [(0, 1), *((1, i) for i in range(1, 5))]
 
 
@@ -69,23 +71,23 @@ def test_list_and_whole_drive(data, config, tmp_path: Path) -> None:
 def test_lists_that_do_not_fit_the_data(data, config, tmp_path, line: str, problem: str) -> None:
     flags = Flags(data=data, seq=(listed(tmp_path, line),))
     with pytest.raises(InputError, match=problem):
-        listed_targets(flags, config, _drives(flags, config)[0])
+        listed_targets(flags, config, drives_of(flags, config, print)[0])
 
 
 def test_camera_that_is_not_there(data, config, tmp_path: Path) -> None:
     shutil.rmtree(data / "2011_09_26" / A / "image_03")
     flags = Flags(data=data, seq=(listed(tmp_path, f"{A} 1 l", f"{A} 1 r"),))
     with pytest.raises(InputError, match=f"line 2: there is no image_03 of {A}; add it"):
-        _drives(flags, config)
+        drives_of(flags, config, print)
 
 
 def test_drive_of_a_list_is_not_validated_on(data, config, tmp_path: Path) -> None:
     flags = Flags(data=data, seq=(listed(tmp_path, f"{A} 1 l"),), val=("0052",))
     with pytest.raises(InputError, match=f"--val: {A} is trained on as well"):
-        _drives(flags, config)
+        drives_of(flags, config, print)
 
 
 def test_lists_are_of_kitti(config, tmp_path: Path) -> None:
     path = listed(tmp_path, f"{A} 1 l")
     with pytest.raises(InputError, match="--data: is missing"):
-        _drives(Flags(seq=(path,)), config)
+        drives_of(Flags(seq=(path,)), config, print)

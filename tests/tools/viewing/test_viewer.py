@@ -19,6 +19,7 @@ from vo.datasets.errors import InputError
 from vo.datasets.frame import Frame
 from vo.drive import Row
 from vo.odometry import Estimate
+from vo.tools.new_file import demand_new
 from vo.tools.viewing.pictures import (
     cloud,
     coloured,
@@ -30,7 +31,6 @@ from vo.tools.viewing.pictures import (
 from vo.tools.viewing.places import (
     Address,
     Places,
-    demand_new,
     open_places,
     read_address,
 )
@@ -250,15 +250,15 @@ def test_addresses():
 
 
 def test_an_existing_file_is_refused(tmp_path):
-    demand_new(None)
-    demand_new(tmp_path / "new.rrd")
+    demand_new("--rrd", None)
+    demand_new("--rrd", tmp_path / "new.rrd")
     (tmp_path / "mine.rrd").write_text("mine")
     (tmp_path / "link.rrd").symlink_to(tmp_path / "nothing")
     for name in ("mine.rrd", "link.rrd"):
         with pytest.raises(InputError, match="exists already, and is never overwritten"):
-            demand_new(tmp_path / name)
+            demand_new("--rrd", tmp_path / name)
     with pytest.raises(InputError, match=r"^--rrd: there is no folder .*; create it first"):
-        demand_new(tmp_path / "none/new.rrd")
+        demand_new("--rrd", tmp_path / "none/new.rrd")
 
 
 def test_without_a_screen_there_is_one_line(monkeypatch):

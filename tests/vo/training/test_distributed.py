@@ -40,7 +40,7 @@ from vo.training.trainer import STATE_FILE
 from vo.training.validation import validate
 
 # Of the refinement's steps and medians: means over parts are not those over the batch.
-OF_EACH_PART = {"energy_ratio", "flow_px", "distillation"}
+OF_EACH_PART = {"energy_ratio", "flow_px", "distillation", "coarse"}
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from vo.training.config import LossConfig, TrainConfig
 from vo.training.objective import (
     Outcome,
     Scene,
-    distance_in_steps,
+    distances_in_steps,
     poses_of,
     self_supervised,
 )
@@ -84,6 +84,21 @@ def test_the_pose_network_learns_from_its_own_terms_where_the_refinement_passes_
     assert found.terms["distillation"] > 0
 
 
+def test_the_features_of_every_level_learn_and_coarse_ones_leave_the_depth_alone(
+    config: TrainConfig, batch: TripletBatch
+) -> None:
+    model, _ = outcome(config, batch)
+    for parameter in model.feature_net.get_submodule("head.outputs").parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.abs().sum() > 0
+    alone = LossConfig(raw=0, distillation=0, smoothness=0)
+    depths = [
+        outcome(config, batch, loss=replace(alone, coarse=weight))[0].depth_net
+        for weight in (0.0, 10.0)
+    ]
+    assert gradient(depths[0]) == pytest.approx(gradient(depths[1]), rel=1e-5)
+
+
 def test_without_refinement_it_is_monodepth2(config: TrainConfig, batch: TripletBatch) -> None:
     model, found = outcome(config, batch, enabled=False)
     assert gradient(model.feature_net) == 0
@@ -94,10 +109,11 @@ def test_without_refinement_it_is_monodepth2(config: TrainConfig, batch: Triplet
 
 
 def test_the_loss_is_the_sum_of_its_terms(config: TrainConfig, batch: TripletBatch) -> None:
-    loss = LossConfig(raw=0.3, distillation=0.7, smoothness=0.01)
+    loss = LossConfig(raw=0.3, distillation=0.7, coarse=0.4, smoothness=0.01)
     _, found = outcome(config, batch, loss=loss)
     t = found.terms
     expected = t["photo"] + 0.3 * t["raw"] + 0.7 * t["distillation"] + 0.01 * t["smooth"]
+    expected += 0.4 * t["coarse"]
     assert found.loss.item() == pytest.approx(expected, rel=1e-6)
 
 
@@ -235,9 +251,9 @@ def test_a_rotation_counts_as_far_as_it_moves_what_lies_at_the_median_depth() ->
     depth = torch.full((1, 1, 4, 4), 12.0)
     turned = pp.se3(torch.tensor([[0, 0, 0, 0, 0.01, 0]] * 3).double()).Exp() @ T_ref
     shifted = pp.se3(torch.tensor([[0.12, 0, 0, 0, 0, 0]] * 3).double()).Exp() @ T_ref
-    assert distance_in_steps(turned, T_ref, depth).item() == pytest.approx(0.06)
-    assert distance_in_steps(shifted, T_ref, depth).item() == pytest.approx(0.06)
-    assert distance_in_steps(turned[:0], T_ref[:0], depth).item() == 0
+    assert distances_in_steps(turned, T_ref, depth).tolist() == pytest.approx([0.06] * 3)
+    assert distances_in_steps(shifted, T_ref, depth).tolist() == pytest.approx([0.06] * 3)
+    assert distances_in_steps(turned[:0], T_ref[:0], depth).tolist() == [0]
 
 
 def test_the_sky_may_be_anywhere_beyond_and_is_pushed_away_where_it_is_near() -> None:
