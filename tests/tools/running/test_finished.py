@@ -183,7 +183,7 @@ def test_damage_is_one_line_that_names_the_file(run_folder, tmp_path):
             ("".join(table[:5])[:-9], "ends within a line"),
             ("".join(table[:4]) + "3,0.3\n", "line 5 is damaged"),
             ("".join(table).replace("True", "Yes"), "line 2 is damaged"),
-            (swapped, "has times that do not increase"),
+            (swapped, "line 5: frames do not increase"),
         ],
         "refined.txt": [(None, "no such file"), ("1 0 0\n", "refined.txt"), ("", "refined.txt")],
         "raw.txt": [("1 0 0 0 0 1 0 0 0 0 1 0\n", "has 1 poses for 12 frames")],
