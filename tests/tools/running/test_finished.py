@@ -174,6 +174,8 @@ def test_other_data_are_refused(run_folder, tiny_street, tiny_checkpoint, tmp_pa
 def test_damage_is_one_line_that_names_the_file(run_folder, tmp_path):
     table = (run_folder / "scale.csv").read_text().splitlines(keepends=True)
     swapped = "".join([*table[:3], table[4], table[3], *table[5:]])
+    frame, _, rest = table[4].split(",", 2)
+    early = "".join([*table[:4], f"{frame},0.0,{rest}", *table[5:]])
     cases = {
         "config.yaml": [(None, "run: has no config.yaml"), ("{", "is no YAML")],
         "scale.csv": [
@@ -184,6 +186,7 @@ def test_damage_is_one_line_that_names_the_file(run_folder, tmp_path):
             ("".join(table[:4]) + "3,0.3\n", "line 5 is damaged"),
             ("".join(table).replace("True", "Yes"), "line 2 is damaged"),
             (swapped, "line 5: frames do not increase"),
+            (early, "has times that do not increase"),
         ],
         "refined.txt": [(None, "no such file"), ("1 0 0\n", "refined.txt"), ("", "refined.txt")],
         "raw.txt": [("1 0 0 0 0 1 0 0 0 0 1 0\n", "has 1 poses for 12 frames")],
@@ -205,5 +208,5 @@ def test_damage_is_one_line_that_names_the_file(run_folder, tmp_path):
     with pytest.raises(InputError, match=r"has no config\.yaml"):
         read_run(tmp_path / "nowhere")
     (run_folder / "command.txt").unlink()
-    with pytest.raises(InputError, match=r"command\.txt: cannot be read"):
+    with pytest.raises(InputError, match=r"command\.txt: no such file"):
         read_run(run_folder).facts()
