@@ -166,7 +166,8 @@ class PerPointJacobian:
         """
         pose, poses = T_init, []
         for s, t, count in zip(source, target, self.iterations, strict=True):
-            level = self._level(s, t, depth, K)
+            # As in ours, depth has a gradient from the finest level alone.
+            level = self._level(s, t, depth if t is target[-1] else depth.detach(), K)
             for _ in range(count):
                 pose = pp.se3(self._step(level, pose.matrix().to(depth))).Exp() @ pose
             poses.append(pose)
