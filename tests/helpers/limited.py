@@ -11,11 +11,11 @@ from pathlib import Path
 from vo.datasets.errors import InputError
 
 MOST_MORE_BYTES = 400 * 1024**2
-MOST_S = 20
+MOST_S = 120
 
 
 def refusal(read: Callable[[], object]) -> str:
-    """What an `InputError` says that ``read`` raises with 400 MB of further memory and 20 seconds;
+    """What an `InputError` says that ``read`` raises with 400 MB of further memory and two minutes;
     what else came of it in capitals. In a process of its own, which a bomb would take with it."""
     receiver, sender = os.pipe()
     child = os.fork()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import tempfile
 from dataclasses import asdict, dataclass, replace
@@ -42,7 +43,7 @@ class Plan:
     """How much is measured.
 
     Attributes:
-        batch: samples a step.
+        batch: samples a step; half of them at other sizes than the first.
         rounds: steps of each way that count.
         sizes: (width, height) of the images; the first one in all ways, the rest in fewer.
         workers: of monodepth2's loader, of which the fastest counts.
@@ -52,10 +53,10 @@ class Plan:
     """
 
     batch: int = 8
-    rounds: int = 5
+    rounds: int = 3
     sizes: tuple[tuple[int, int], ...] = ((640, 192), (1024, 320))
-    workers: tuple[int, ...] = (0, 2, 4)
-    stage_steps: int = 3
+    workers: tuple[int, ...] = (0, 2)
+    stage_steps: int = 2
     roofline_s: float = 10.0
     frames: int = 60
 
@@ -184,9 +185,11 @@ def measure(plan: Plan, drive: Any, folder: Path, tell: Callable[[str], None]) -
     report = Report([], {}, [], {})
     for i, (width, height) in enumerate(plan.sizes):
         tell(f"steps at {height}x{width}")
-        ways = _ways(plan, width, height, precisions[-1:] if i else precisions)
+        shown = replace(plan, batch=(plan.batch + 1) // 2) if i else plan
+        ways = _ways(shown, width, height, precisions[-1:] if i else precisions)
         rows, timings, processor = _steps(ways, plan, images, intrinsics, training)
         report.rows.extend(rows)
+        gc.collect()  # the networks of one size before those of the next
         end = f"_{height}x{width}" if i else ""
         report.ratios.update(_ratios(timings, precisions[-1], end))
         report.ratios.update(_ratios(processor, precisions[-1], f"{end}_processor_time"))
