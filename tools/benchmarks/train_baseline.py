@@ -99,7 +99,12 @@ class _Jitter:
 
 def published_loader(samples: PublishedSamples, batch: int, workers: int) -> DataLoader[Sample]:
     """Its batches, made by so many processes; 0 is this one."""
-    return DataLoader(samples, batch, shuffle=True, num_workers=workers, drop_last=True)
+    # Forked processes would keep this one's memory, the networks of all other ways, for themselves.
+    context = "spawn" if workers else None
+    return DataLoader(
+        samples, batch, shuffle=True, num_workers=workers, drop_last=True,
+        persistent_workers=workers > 0, multiprocessing_context=context,
+    )  # fmt: skip
 
 
 class PublishedTraining:
