@@ -131,7 +131,10 @@ def load_checkpoint(where: str | Path, device: str | torch.device = "cpu") -> Ch
             and when its weights do not fit its configuration to the last key and shape.
     """
     path = find_checkpoint(where)
-    _check_size(path)
+    # First without memory: a file may ask for networks of any size, and holds those of one.
+    expected, _ = read_card(path)
+    own = _build(path, expected, "meta").state_dict()
+    _check_size(path, own)
     # Read once: hash, card and weights are of one file, also while another takes its place.
     data = path.read_bytes()
     try:
@@ -140,8 +143,9 @@ def load_checkpoint(where: str | Path, device: str | torch.device = "cpu") -> Ch
         raise _no_checkpoint(path) from error
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     config, card = _read_content(path, header.get("__metadata__"))
-    # First without memory: a file may ask for networks of any size, and holds those of one.
-    _check_fit(path, weights, _build(path, config, "meta").state_dict())
+    if config != expected:  # another has taken its place just now
+        own = _build(path, config, "meta").state_dict()
+    _check_fit(path, weights, own)
     model = _build(path, config)
     model.load_state_dict(weights, strict=True)
     sha256 = hashlib.sha256(data).hexdigest()[:12]
@@ -232,9 +236,8 @@ def _build(path: Path, config: ModelConfig, device: str = "cpu") -> Model:
         raise InputError(path, problem, "check the versions of timm and of this toolkit") from error
 
 
-def _check_size(path: Path) -> None:
+def _check_size(path: Path, own: dict[str, Tensor]) -> None:
     """Refuse a file of more bytes than its networks have weights, before it is read."""
-    own = _build(path, read_card(path)[0], "meta").state_dict()
     most = _MOST_HEADER_BYTES + sum(8 * value.numel() for value in own.values())
     if path.stat().st_size > most:
         problem = f"has {path.stat().st_size:,} bytes, more than its networks have weights"
