@@ -8,9 +8,8 @@ do; with ``early stop``, the default, it ends when the next step would move less
 
 An iteration is `FeatureMetricLM.iterate` on the finest level. A training row is a full refinement
 forward, and backward to features, confidence, depth and first guess, of the squared difference to
-the true pose matrix after each level, or after the last where a gradient is attached to the
-solution; whole steps of a training are those of ``benchmark train``. One step is one `step` of a
-new optimizer on the finest level, without a kernel.
+the true pose matrix after each level; whole steps of a training are those of ``benchmark train``.
+Three steps are the first three `step` of a new optimizer on the finest level, without a kernel.
 
 Names of ratios: the other way has all pixels; so has ours, unless ``_2000_points`` stands at the
 end. ``_both_2000_points``: both have 2000.
@@ -44,13 +43,14 @@ from vo.tools.benchmarks.refine_rows import Plan, Report, Setting, make_row, mea
 
 FEW = 2000  # points
 STOCK_POINTS = (64, 256, 1000)
+STEPS = 3
 PER_POINT, COMPRESSED, STOCK = "per-point Jacobian", "PyPose LM, compressed", "PyPose LM"
 RATIO = "per_point_jacobian_over_ours"
 
 
 def measure_all(plan: Plan, tell: Callable[[str], None]) -> Iterator[Report]:
     """Everything in turn; ``tell`` hears what begins."""
-    tell("one step of PyPose's optimizer")
+    tell("steps of PyPose's optimizer")
     yield stock_steps(STOCK_POINTS, plan)
     for batch in plan.batches:
         for channels in plan.channels:
@@ -109,16 +109,16 @@ def iterations(batch: int, channels: int, plan: Plan) -> Report:
 
 
 def stock_steps(counts: tuple[int, ...], plan: Plan) -> Report:
-    """One step of PyPose's own optimizer on the residuals as they are: seconds at 1000 points."""
+    """PyPose's own optimizer on the residuals as they are: seconds a step at 1000 points."""
     data, rows, ratios = canyon_input(1, 16, plan.size), (), {}
     for count in counts:
         pair = finest_pair(data, count, source_confidence=False)
-        setting = partial(Setting, "one step", points=count)
+        setting = partial(Setting, "three steps", points=count)
         calls: dict[Setting, Call] = {
-            setting("ours"): partial(our_step, data, pair),
-            setting(STOCK): partial(stock_step, data, pair),
+            setting("ours"): partial(our_steps, data, pair),
+            setting(STOCK): partial(pypose_steps, data, pair),
         }
-        our_step(data, pair)
+        our_steps(data, pair)
         timings = take_turns(calls, plan.seconds, at_least=2, at_most=31, warm_up=False)
         rows += tuple(make_row(s, timing) for s, timing in timings.items())
         ratio = timings[setting(STOCK)].over(timings[setting("ours")])
@@ -161,8 +161,7 @@ def training(batch: int, channels: int, plan: Plan) -> Report:
                     num_points=points, backend=backend, tolerance_px=0.0, backward=backward
                 )
                 setting = task("ours", points=points, backend=backend, variant=backward)
-                way, each = partial(refined, PoseRefiner(config)), backward == "unroll"
-                calls[setting] = partial(learn, way, data, every_level=each)
+                calls[setting] = partial(learn, partial(refined, PoseRefiner(config)), data)
         other = partial(others_by_level, PerPointJacobian(num_points=points))
         calls[task(PER_POINT, points=points, variant="unroll")] = partial(learn, other, data)
     rows, timings = measure(calls, plan, data.truth)
@@ -199,31 +198,28 @@ def compressed(data: RefineInput) -> pp.LieTensor:
     return compressed_refine(pairs, data.T_init, kernel, config.iterations, config.damping)
 
 
-def our_step(data: RefineInput, pair: FeaturePair) -> Tensor:
-    """Energy () after one step of ours, without a kernel."""
-    return FeatureMetricLM(PoseModel(data.T_init)).step(pair)
+def our_steps(data: RefineInput, pair: FeaturePair) -> list[Tensor]:
+    """Energies () after each step of ours, without a kernel."""
+    optimizer = FeatureMetricLM(PoseModel(data.T_init))
+    return [optimizer.step(pair) for _ in range(STEPS)]
 
 
-def stock_step(data: RefineInput, pair: FeaturePair) -> object:
-    """Energy () after one step of PyPose's optimizer on the same points."""
+def pypose_steps(data: RefineInput, pair: FeaturePair) -> list[object]:
+    """Energies () after each step of PyPose's optimizer on the same points."""
     model = StockModel(data.T_init, pair, data.source[-1].features)
-    return pp.optim.LM(model, strategy=pp.optim.strategy.Adaptive(1e-3)).step(None)
+    optimizer = pp.optim.LM(model, strategy=pp.optim.strategy.Adaptive(1e-3))
+    return [optimizer.step(None) for _ in range(STEPS)]
 
 
 Poses = Refinement | tuple[pp.LieTensor, ...]
 
 
-def learn(
-    refine: Callable[[RefineInput], Poses], data: RefineInput, every_level: bool = True
-) -> Refinement | pp.LieTensor:
+def learn(refine: Callable[[RefineInput], Poses], data: RefineInput) -> Refinement | pp.LieTensor:
     """Refine, and take the gradient of the poses' error by everything that goes in."""
     depth, pose = (x.detach().requires_grad_() for x in (data.depth, data.T_init.tensor()))
     source, target = (tuple(map(_leaf, frame)) for frame in (data.source, data.target))
     result = refine(RefineInput(source, target, depth, data.K, pp.SE3(pose), data.truth))
-    if isinstance(result, Refinement):
-        poses = result.levels if every_level else (result.pose,)
-    else:
-        poses = result
+    poses = result.levels if isinstance(result, Refinement) else result
     error = torch.stack([p.matrix() for p in poses]) - data.truth.matrix()
     inputs = [depth, pose]
     inputs += [x for level in (*source, *target) for x in (level.features, level.confidence)]

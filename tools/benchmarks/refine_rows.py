@@ -19,7 +19,7 @@ class Setting:
     """What a row measures.
 
     Attributes:
-        task: ``refinement``, ``iteration``, ``training``, ``one step`` or ``depth net``.
+        task: ``refinement``, ``iteration``, ``training``, ``three steps`` or ``depth net``.
         method: ``ours`` or the name of another.
         batch: items B.
         channels: of the features; 0 where there are none.

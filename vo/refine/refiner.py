@@ -117,32 +117,31 @@ class PoseRefiner(nn.Module):
                 for s, t, d in zip(source, target, depths, strict=True)
             ]
             median = median.double()
-            # Only `unroll` keeps the iterations; the others attach their gradient at the end.
+            # Only `unroll` keeps the iterations; the others attach a gradient to each level's pose.
             keep = torch.is_grad_enabled() and self.config.backward == "unroll"
+            T = start.matrix().contiguous()
+            prior = self._prior(T.clone(), median)
             with torch.set_grad_enabled(keep):
-                states = self._descend(pairs, start, median, damping)
+                states = self._descend(self._optimizer(start), pairs, T, prior, damping)
             poses = as_SE3(torch.cat([state.T for state in states])).tensor().chunk(len(states))
             poses = tuple(map(pp.SE3, poses))
-            pose = poses[-1]
             if torch.is_grad_enabled() and not keep:
-                prior = states[-1].prior
-                pose = attach(pairs[-1], pose, self._model(pose), prior, self.config)
-            return self._judge(pairs[-1], states, start, (*poses[:-1], pose), finite, median)
+                poses = tuple(
+                    attach(pair, pose, self._model(pose), state.prior, self.config)
+                    for pair, pose, state in zip(pairs, poses, states, strict=True)
+                )
+            return self._judge(pairs[-1], states, start, poses, finite, median)
 
     def _descend(
         self,
+        optimizer: FeatureMetricLM,
         pairs: list[FeaturePair],
-        start: pp.LieTensor,
-        median: Tensor,
+        T: Tensor,
+        prior: Prior | None,
         damping: Tensor | None,
     ) -> list[State]:
         """Levenberg-Marquardt on each level, from the pose of the coarser one."""
         states, config = [], self.config
-        optimizer = FeatureMetricLM(
-            self._model(start), self.solver, self.strategy, config.tolerance_px, config.min_valid
-        )
-        T = start.matrix().contiguous()
-        prior = self._prior(T.clone(), median)
         for pair, iterations in zip(pairs, config.iterations, strict=True):
             state = optimizer.begin(pair, T, damping, prior)
             for _ in range(iterations):
@@ -152,6 +151,12 @@ class PoseRefiner(nn.Module):
             states.append(state)
             T = state.T.detach() if config.detach_levels else state.T
         return states
+
+    def _optimizer(self, start: pp.LieTensor) -> FeatureMetricLM:
+        c = self.config
+        return FeatureMetricLM(
+            self._model(start), self.solver, self.strategy, c.tolerance_px, c.min_valid
+        )
 
     def _model(self, pose: pp.LieTensor) -> PoseModel:
         return PoseModel(pose, self.kernel, self.config.backend)

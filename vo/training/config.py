@@ -79,7 +79,7 @@ class RefineTraining:
         warmup: steps without it at the start, after the bootstrap: wrong depth leads it astray.
         gradient_to_depth: whether the loss at the refined pose reaches the depth through the pose.
         gradient_to_features: whether it reaches the features; without it they stay as they are.
-        gradient_to_pose: whether it reaches the pose network through the iterations.
+        gradient_to_pose: whether it reaches the pose network through the refinement.
         settings: of the optimizer.
     """
 
@@ -89,7 +89,9 @@ class RefineTraining:
     gradient_to_features: bool = True
     gradient_to_pose: bool = True
     settings: RefineConfig = field(
-        default_factory=lambda: RefineConfig(iterations=(3, 3, 3), num_points=1000)
+        default_factory=lambda: RefineConfig(
+            iterations=(3, 3, 3), num_points=1000, backward="one_step"
+        )
     )
 
 

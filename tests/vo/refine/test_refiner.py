@@ -268,6 +268,20 @@ def test_one_step_points_where_the_implicit_gradient_does():
     assert torch.cosine_similarity(*grads, dim=0) > 0.95
 
 
+@pytest.mark.parametrize("backward", ["one_step", "implicit"])
+def test_the_start_has_a_gradient_by_the_prior(backward):
+    scene = tiny()
+    grads = []
+    for way in ("unroll", backward):
+        xi = torch.zeros(2, 6, dtype=torch.float64, requires_grad=True)
+        start = pp.se3(xi).Exp() @ disturbed(scene.truth, 0.02, 0.2)
+        config = replace(UNROLL, iterations=(6, 12), prior=True, backward=way, detach_levels=True)
+        pose = refine(scene, start, config).pose
+        grads.append(torch.autograd.grad(pose.Log().tensor().sum(), xi)[0].flatten())
+    assert torch.cosine_similarity(*grads, dim=0) > 0.98
+    assert 0.5 < grads[0].norm() / grads[1].norm() < 2
+
+
 def test_detached_levels_pass_no_gradient_to_the_start():
     scene = tiny()
     xi = torch.zeros(2, 6, dtype=torch.float64, requires_grad=True)

@@ -15,6 +15,7 @@ from vo.datasets.frame import Sequence
 from vo.datasets.triplets import TripletBatch, Triplets
 from vo.model import Model
 from vo.refine import PoseRefiner
+from vo.refine.config import Backward
 from vo.training.config import LossConfig, TrainConfig
 from vo.training.objective import (
     Outcome,
@@ -84,16 +85,18 @@ def test_the_pose_network_learns_from_its_own_terms_where_the_refinement_passes_
     assert found.terms["distillation"] > 0
 
 
+@pytest.mark.parametrize("backward", ["unroll", "one_step", "implicit"])
 def test_the_features_of_every_level_learn_and_coarse_ones_leave_the_depth_alone(
-    config: TrainConfig, batch: TripletBatch
+    config: TrainConfig, batch: TripletBatch, backward: Backward
 ) -> None:
-    model, _ = outcome(config, batch)
+    settings = replace(config.refinement.settings, backward=backward)
+    model, _ = outcome(config, batch, settings=settings)
     for parameter in model.feature_net.get_submodule("head.outputs").parameters():
         assert parameter.grad is not None
         assert parameter.grad.abs().sum() > 0
     alone = LossConfig(raw=0, distillation=0, smoothness=0)
     depths = [
-        outcome(config, batch, loss=replace(alone, coarse=weight))[0].depth_net
+        outcome(config, batch, loss=replace(alone, coarse=weight), settings=settings)[0].depth_net
         for weight in (0.0, 10.0)
     ]
     assert gradient(depths[0]) == pytest.approx(gradient(depths[1]), rel=1e-5)
