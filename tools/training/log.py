@@ -62,6 +62,8 @@ class TrainLog:
         self.every, self.timed, self.pictures_every = every, timed, pictures_every
         _drop_from(self.path, start)
         self._folder = folder / "tensorboard"
+        if self._folder.is_symlink():  # of a training by strangers: it may lead anywhere
+            raise InputError(self._folder, "is a link", "remove it, and resume again")
         with self._named():
             self.board = SummaryWriter(str(self._folder), purge_step=start)
         columns = (

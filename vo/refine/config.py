@@ -27,8 +27,8 @@ class RefineConfig:
         derivative: of the source features; ``central`` has twice the basin of ``exact``.
         backend: ``compiled`` needs a C++ compiler and up to a minute at first; where no gradient
             is asked for, whole iterations are compiled.
-        backward: how gradients pass: through the iterations, or, at the pose after each level, by one
-            Gauss-Newton step or the implicit function theorem (exact where g = 0).
+        backward: how gradients pass: through the iterations, or, at the pose after each level, by
+            one Gauss-Newton step or the implicit function theorem (exact where g = 0).
         detach_levels: gradients stay within a level, and depth has one from the finest alone.
         source_confidence: weigh points with the confidence of the source, too.
         min_depth: depths below it are no depths.

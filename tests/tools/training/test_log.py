@@ -50,3 +50,15 @@ def test_a_pipe_or_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:
     (tmp_path / LOG_FILE).symlink_to(tmp_path / "nowhere")
     with pytest.raises(InputError, match="leads nowhere"):
         go_on(tmp_path, 20)
+
+
+def test_a_link_in_place_of_the_board_is_refused_and_nothing_is_written_through_it(
+    tmp_path: Path,
+) -> None:
+    other, folder = tmp_path / "other", tmp_path / "run"
+    for each in (other, folder):
+        each.mkdir()
+    (folder / "tensorboard").symlink_to(other)
+    with pytest.raises(InputError, match="tensorboard: is a link; remove it"):
+        go_on(folder, 20)
+    assert not list(other.iterdir())
