@@ -52,6 +52,8 @@ class LossConfig:
         smoothness: weight of edge-aware smoothness, halved with each scale.
         smooth_on: what is to be smooth: disparity (monodepth2) or depth (SQLdepth, SPIdepth).
         raw: weight of the photometric error at the pose network's own pose, beside the refined.
+        raw_stride: of the images of that error, whose pixels are means of so many by so many: a
+            pose needs no finer ones, and what is off by more pixels is pulled as well.
         distillation: weight of the distance from the pose network's pose to the refined one, in
             steps: a rotation counts as far as it moves what lies at the median depth.
         coarse: weight of that distance from the poses after the coarser levels of the refinement to
@@ -66,6 +68,7 @@ class LossConfig:
     smoothness: float = 1e-3
     smooth_on: Literal["disparity", "depth"] = "disparity"
     raw: float = 0.2
+    raw_stride: Literal[1, 2, 4, 8] = 2
     distillation: float = 0.1
     coarse: float = 0.03
 

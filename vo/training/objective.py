@@ -7,10 +7,10 @@ aligned with the depth being learned, as SA4Depth does:
         + w_coarse mean_l |Log(T_l sg(T_ref)^-1)| + w_smooth L_smooth(D)
 
 where sg stops gradients and T_l is the pose after a level l of the refinement that is not its last.
-A refinement that has converged passes no gradient to its start, so the pose network learns from the
-second and third term; its own depth is held still there, so that the pose follows the scale of the
-depth. For the same reason the features of coarser levels learn from the fourth term alone, as in
-PixLoc (Sarlin et al., CVPR 2021) every level has a loss.
+A refinement that has converged passes little gradient to its start, so the pose network learns from
+the second term, whose images are half as large, and the third; its own depth is held still there,
+so that the pose follows the scale of the depth. For the same reason the features of coarser levels
+learn from the fourth term alone, as in PixLoc (Sarlin et al., CVPR 2021) every level has a loss.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vo.depth.feature_net import FeatureLevel
 from vo.depth.losses import minimum_reprojection, smoothness
 from vo.depth.net import Depth, full_size_depths
 from vo.depth.photometric import moments_of, photometric_error
-from vo.depth.warp import warp
+from vo.depth.warp import scale_intrinsics, warp
 from vo.model import Model
 from vo.refine import PoseRefiner, Refinement
 from vo.refine.motion import as_SE3
@@ -92,7 +92,9 @@ def self_supervised(
     else:
         refined = _refined(refiner, levels, depths[0], batch.K, T_raw, refinement)
         photo, error = scene.photometric(depths, with_stereo(refined.pose, batch))
-        raw, _ = scene.photometric([depths[0].detach()], with_stereo(T_raw, batch))
+        smaller = scene.smaller(config.raw_stride)
+        far = mean_depth(depths[0].detach(), config.raw_stride)
+        raw, _ = smaller.photometric([far], with_stereo(T_raw, batch))
         target = pp.SE3(refined.pose.tensor().detach())
         success = refined.success
         distance = distances_in_steps(
@@ -171,6 +173,12 @@ class Scene:
         self.moments = moments_of(target, window) if uses_ssim else None
         self.still = self._error(sources).chunk(self.views) if config.auto_mask else None
 
+    def smaller(self, stride: int) -> Scene:
+        """The same of images whose pixels are means of ``stride`` by ``stride``."""
+        target, sources = (F.avg_pool2d(x, stride) for x in (self.target, self.sources))
+        K = scale_intrinsics(self.K[: len(target)], 1 / stride, 1 / stride)
+        return Scene(target, sources, K, self.config, self.generator)
+
     def _error(self, images: Tensor) -> Tensor:
         c = self.config
         return photometric_error(images, self.target, c.ssim_window, c.ssim_share, self.moments)
@@ -205,6 +213,11 @@ class Scene:
                 image = F.interpolate(image, value.shape[-2:], mode="area")
             total = total + smoothness(value, image) / 2**scale
         return total / len(values)
+
+
+def mean_depth(depth: Tensor, stride: int) -> Tensor:
+    """Depth (B, 1, H, W) as (B, 1, H / stride, W / stride): the inverse of the mean disparity."""
+    return 1 / F.avg_pool2d(1 / depth, stride)
 
 
 def _refined(

@@ -21,6 +21,7 @@ from vo.training.objective import (
     Outcome,
     Scene,
     distances_in_steps,
+    mean_depth,
     poses_of,
     self_supervised,
 )
@@ -153,8 +154,9 @@ def test_poses_are_those_of_the_frame_before_and_the_frame_after(
     assert torch.allclose(T.matrix(), torch.cat([to_before, to_after]), atol=1e-6)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
 def test_with_true_depth_and_poses_the_photometric_loss_is_small(
-    config: TrainConfig, batch: TripletBatch
+    config: TrainConfig, batch: TripletBatch, stride: int
 ) -> None:
     """The scene's geometry, put together as the objective does it, explains the images."""
     assert batch.depth is not None
@@ -162,14 +164,30 @@ def test_with_true_depth_and_poses_the_photometric_loss_is_small(
     sources = batch.images[:, 1:].transpose(0, 1).flatten(0, 1)
     scene = Scene(
         batch.images[:, 0], sources, batch.K, LossConfig(auto_mask=False), torch.Generator()
-    )
+    ).smaller(stride)
     T_true = pp.mat2SE3(batch.T_s_t.transpose(0, 1).flatten(0, 1), check=False)
-    depth = torch.where(batch.depth > 0, batch.depth, 80.0)
+    depth = mean_depth(torch.where(batch.depth > 0, batch.depth, 80.0), stride)
+    assert depth.shape[-2:] == (64 // stride, 128 // stride)
     at_truth, _ = scene.photometric([depth], T_true)
     twice_as_deep, _ = scene.photometric([2 * depth], T_true)
     the_other_way, _ = scene.photometric([depth], T_true.Inv())
     assert at_truth < 0.6 * twice_as_deep
     assert at_truth < 0.5 * the_other_way
+
+
+def test_smaller_images_see_the_same_points() -> None:
+    """On a slanted plane the mean disparity is that of the middle, where the pixel's ray goes."""
+    K = torch.tensor([[[100.0, 0, 63.5], [0, 110.0, 20.0], [0, 0, 1]]])
+    images = torch.rand(1, 3, 64, 128, generator=torch.Generator().manual_seed(0))
+    scene = Scene(images, images, K, LossConfig(), torch.Generator())
+
+    def plane(K: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        x, y = (u - K[0, 0, 2]) / K[0, 0, 0], (v - K[0, 1, 2]) / K[0, 1, 1]
+        return (1 / (0.1 + 0.05 * x + 0.08 * y))[None, None]
+
+    small = scene.smaller(4)
+    assert torch.allclose(mean_depth(plane(K, 64, 128), 4), plane(small.K, 16, 32), rtol=1e-4)
 
 
 def test_the_other_camera_of_a_stereo_pair_is_one_more_source(
