@@ -39,8 +39,33 @@ class Warped:
     valid: Tensor
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Padded:
+    """An image that can be looked up without rounding; made once for several look-ups.
+
+    Attributes:
+        values: (B, C, 2^j + 1, 2^k + 1) the image, and 0 to the right of it and below.
+        size: (H, W) of the image.
+    """
+
+    values: Tensor
+    size: tuple[int, int]
+
+
+def padded(image: Tensor) -> Padded:
+    """An image (B, C, H, W) with sides of 2^k + 1, in float32 at least.
+
+    There the grid of `grid_of` is a division by a power of two, which float32 does without
+    rounding. At a width of 640 the rounding would otherwise be 2e-5 pixels.
+    """
+    _check_image("image", image, None)
+    H, W = image.shape[-2:]
+    image = at_least_float32(image)
+    return Padded(F.pad(image, (0, _next_exact(W) - W, 0, _next_exact(H) - H)), (H, W))
+
+
 def warp(
-    image_s: Tensor,
+    image_s: Tensor | Padded,
     depth_t: Tensor,
     K_t: Tensor,
     T_s_t: Tensor,
@@ -55,7 +80,7 @@ def warp(
     1e-5 pixels in float32. Gradients stay finite everywhere.
 
     Args:
-        image_s: (B, C, Hs, Ws) source image or features.
+        image_s: (B, C, Hs, Ws) source image or features, or such an image as `padded` gives it.
         depth_t: (B, 1, H, W) depth of the target along z. Where it is not finite or below
             ``Z_MIN``, or the point ends up behind the source, the pixel is masked, never mirrored.
         K_t: (B, 3, 3) intrinsics of the target at H x W.
@@ -67,18 +92,20 @@ def warp(
         ValueError: when shapes do not fit, or when K_s is missing for images of different size.
     """
     _check_geometry("depth_t", depth_t, 1, K_t, T_s_t)
-    _check_image("image_s", image_s, depth_t.shape[0])
+    given = image_s.values if isinstance(image_s, Padded) else image_s
+    _check_image("image_s", given, depth_t.shape[0])
+    image_s = image_s if isinstance(image_s, Padded) else padded(image_s)
     if K_s is None:
-        if image_s.shape[-2:] != depth_t.shape[-2:]:
+        if image_s.size != depth_t.shape[-2:]:
             raise ValueError(
-                f"K_s is needed: image_s is {tuple(image_s.shape)}, depth_t {tuple(depth_t.shape)}"
+                f"K_s is needed: image_s is {image_s.size}, depth_t {tuple(depth_t.shape[-2:])}"
             )
         K_s = K_t
     _check_matrix("K_s", K_s, (depth_t.shape[0], 3, 3))
     depth_t = at_least_float32(depth_t)
     K_t, K_s, T_s_t = (x.to(depth_t.dtype) for x in (K_t, K_s, T_s_t))
     pixels, in_front = _displaced(depth_t, K_t, K_s, T_s_t)
-    valid = in_front & in_view(pixels, image_s.shape[-2], image_s.shape[-1])
+    valid = in_front & in_view(pixels, *image_s.size)
     return Warped(sample(image_s, pixels, padding), pixels, valid)
 
 
@@ -138,15 +165,11 @@ def project(points: Tensor, K: Tensor, T_s_t: Tensor) -> tuple[Tensor, Tensor, T
     return torch.where(valid, torch.cat([u, v], dim=1), 0), z, valid
 
 
-def sample(image: Tensor, pixels: Tensor, padding: Padding = "border") -> Tensor:
+def sample(image: Tensor | Padded, pixels: Tensor, padding: Padding = "border") -> Tensor:
     """Bilinear look-up of an image at pixels; exactly the image's value at integer pixels.
 
-    The image is first padded to sides of 2^k + 1: there the grid of `grid_of` is a division by a
-    power of two, which float32 does without rounding. At a width of 640 the rounding would
-    otherwise be 2e-5 pixels.
-
     Args:
-        image: (B, C, H, W).
+        image: (B, C, H, W), or such an image as `padded` gives it.
         pixels: (B, 2, h, w) coordinates (u, v), finite.
         padding: ``border`` repeats the outermost pixels, with zero gradient to the coordinates
             out there; ``zeros`` fades to zero within one pixel.
@@ -157,20 +180,17 @@ def sample(image: Tensor, pixels: Tensor, padding: Padding = "border") -> Tensor
     Raises:
         ValueError: when shapes do not fit or the padding is unknown.
     """
-    _check_image("image", image, None)
-    _check_image("pixels", pixels, image.shape[0], channels=2)
-    H, W = image.shape[-2:]
-    image = at_least_float32(image)
-    pixels = pixels.to(image.dtype)
+    image = image if isinstance(image, Padded) else padded(image)
+    values, (H, W) = image.values, image.size
+    _check_image("pixels", pixels, values.shape[0], channels=2)
+    pixels = pixels.to(values.dtype)
     if padding == "border":
         last = pixels.new_tensor([W - 1, H - 1]).view(2, 1, 1)
         pixels = pixels.clamp(torch.zeros_like(last), last)
     elif padding != "zeros":
         raise ValueError(f"padding must be 'border' or 'zeros', got {padding!r}")
-    height, width = _next_exact(H), _next_exact(W)
-    image = F.pad(image, (0, width - W, 0, height - H))
-    grid = grid_of(pixels, height, width)
-    return F.grid_sample(image, grid, mode="bilinear", padding_mode=padding, align_corners=True)
+    grid = grid_of(pixels, *values.shape[-2:])
+    return F.grid_sample(values, grid, mode="bilinear", padding_mode=padding, align_corners=True)
 
 
 def grid_of(pixels: Tensor, H: int, W: int) -> Tensor:

@@ -28,7 +28,7 @@ from vo.depth.feature_net import FeatureLevel
 from vo.depth.losses import minimum_reprojection, smoothness
 from vo.depth.net import Depth, full_size_depths
 from vo.depth.photometric import moments_of, photometric_error
-from vo.depth.warp import scale_intrinsics, warp
+from vo.depth.warp import padded, scale_intrinsics, warp
 from vo.model import Model
 from vo.refine import PoseRefiner, Refinement
 from vo.refine.motion import as_SE3
@@ -167,6 +167,7 @@ class Scene:
         generator: Source,
     ) -> None:  # fmt: skip
         self.target, self.sources, self.config, self.generator = target, sources, config, generator
+        self.padded = padded(sources)
         self.views = len(sources) // len(target)
         self.K = K.repeat(self.views, 1, 1)
         window, uses_ssim = config.ssim_window, config.ssim_share > 0
@@ -190,7 +191,7 @@ class Scene:
         T = T_s_t.matrix().float()
         results = []
         for depth in depths:
-            view = warp(self.sources, depth.repeat(self.views, 1, 1, 1), self.K, T)
+            view = warp(self.padded, depth.repeat(self.views, 1, 1, 1), self.K, T)
             valid = view.valid.chunk(self.views) if self.config.mask_outside else None
             results.append(
                 minimum_reprojection(
