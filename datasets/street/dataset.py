@@ -21,6 +21,7 @@ from platformdirs import user_cache_path
 
 from vo.datasets.camera import Array, Camera
 from vo.datasets.errors import InputError
+from vo.datasets.plain_file import read_file
 from vo.datasets.street.drive import FRAME_S
 from vo.datasets.street.recipe import (
     DEFAULT_SIZE,
@@ -33,6 +34,7 @@ from vo.datasets.street.recipe import (
 
 Progress = Callable[[str, int, int], None]  # sequence, frames written, frames in all
 
+FACTS_FILE, MOST_BYTES = "street.json", 1024 * 1024
 BASELINE_M = 0.54  # calib.txt names a right camera as KITTI does; its images are not drawn
 
 
@@ -139,8 +141,10 @@ def _render_sequence(
 def _is_as_asked(folder: Path, size: tuple[int, int], frames: int) -> bool:
     """True where the sequence that lies there is the one; an error where it is another."""
     try:
-        found = json.loads((folder / "street.json").read_text())
-    except (OSError, ValueError):
+        found = json.loads(read_file(folder / FACTS_FILE, MOST_BYTES, "the facts of a street"))
+    except (InputError, OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
         found = {}
     if [found.get("width"), found.get("height"), found.get("frames")] == [*size, frames]:
         return True
@@ -244,7 +248,7 @@ def _write_texts(folder: Path, seq: str, size: tuple[int, int], frames: int) -> 
         "height": size[1],
         "recipe": _recipe_hash(),
     }
-    (folder / "street.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (folder / FACTS_FILE).write_text(json.dumps(facts, indent=1) + "\n")
     T_z_c = street_poses(seq, frames)
     T_w_c = np.linalg.inv(T_z_c[0]) @ T_z_c  # the world of the files is the first camera
     T_w_c[0] = np.eye(4)  # without rounding errors

@@ -91,6 +91,18 @@ def test_what_lies_there_is_not_drawn_again_nor_replaced(street):
     assert image.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("content", ["[40, 160, 48]", "{", "[" * 100_000, None])
+def test_a_folder_of_others_is_refused_whatever_its_facts_are(tmp_path, content):
+    facts = tmp_path / "sequences" / "05" / "street.json"
+    facts.parent.mkdir(parents=True)
+    if content is None:
+        os.mkfifo(facts)
+    else:
+        facts.write_text(content)
+    with pytest.raises(InputError, match="holds other data already"):
+        render_street(tmp_path, ["05"], SIZE, frames=40)
+
+
 def test_cache_is_named_by_size_and_recipe(tmp_path, monkeypatch):
     monkeypatch.setenv("VO_CACHE", str(tmp_path / "cache"))
     drawn = []
