@@ -97,9 +97,8 @@ def warp(
     image_s = image_s if isinstance(image_s, Padded) else padded(image_s)
     if K_s is None:
         if image_s.size != depth_t.shape[-2:]:
-            raise ValueError(
-                f"K_s is needed: image_s is {image_s.size}, depth_t {tuple(depth_t.shape[-2:])}"
-            )
+            shape = *given.shape[:2], *image_s.size
+            raise ValueError(f"K_s is needed: image_s is {shape}, depth_t {tuple(depth_t.shape)}")
         K_s = K_t
     _check_matrix("K_s", K_s, (depth_t.shape[0], 3, 3))
     depth_t = at_least_float32(depth_t)

@@ -173,7 +173,7 @@ def test_a_source_of_another_size_needs_and_uses_its_own_intrinsics():
     K = intrinsics(16, 32)
     wide = pixel_grid(32, 64)[:, :1]  # an image of its own u coordinates
     depth = torch.full((1, 1, 16, 32), 5.0)
-    with pytest.raises(ValueError, match=r"K_s is needed.*\(32, 64\)"):
+    with pytest.raises(ValueError, match=r"K_s is needed.*\(1, 1, 32, 64\)"):
         warp(wide, depth, K, torch.eye(4)[None])
     got = warp(wide, depth, K, torch.eye(4)[None], scale_intrinsics(K, 2, 2))
     assert torch.allclose(got.image[0, 0, 3], 2 * torch.arange(32) + 0.5, atol=1e-4)
