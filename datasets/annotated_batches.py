@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vo.datasets.augmentation import refuse_out_of_range
-from vo.datasets.batches import ALL, Batches, Memory
+from vo.datasets.batches import ALL, Batches, Memory, to_unit_range
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
 from vo.datasets.frame import Frame
@@ -148,9 +148,9 @@ class AnnotatedSamples(Batches[AnnotatedBatch]):
             images.append(np.ascontiguousarray(image[:, flip].transpose(2, 0, 1)))
             depths.append(np.ascontiguousarray(depth[None, :, flip]))
             names.append(f"{self.drives[self.samples[number][0]].name}/{known.number:06d}")
-        seen = torch.from_numpy(np.stack(images)).float().div_(255)
-        seen = _lit(seen, changes)
-        return AnnotatedBatch(seen, torch.from_numpy(np.stack(depths)).float(), tuple(names))
+        seen = torch.from_numpy(_lit(to_unit_range(np.stack(images)), changes))
+        depth = torch.from_numpy(np.stack(depths).astype(np.float32))
+        return AnnotatedBatch(seen, depth, tuple(names))
 
     def _changes(self, step: int) -> _Changes:
         """All numbers are drawn in every case, so that no setting shifts what another draws."""
@@ -226,12 +226,10 @@ def turned(image: Array, depth: Array, angle_deg: float) -> tuple[Array, Array]:
     )
 
 
-def _lit(images: Tensor, changes: _Changes) -> Tensor:
+def _lit(images: Array, changes: _Changes) -> Array:
     """Images (B, 3, H, W) to the power gamma, times the gains of their channels."""
-    gamma, gain = (
-        torch.from_numpy(x).float()[:, :, None, None] for x in (changes.gamma, changes.gain)
-    )
-    return (images**gamma * gain).clamp(0, 1)
+    gamma, gain = (x.astype(np.float32)[:, :, None, None] for x in (changes.gamma, changes.gain))
+    return (images**gamma * gain).clip(0, 1)
 
 
 def _check(drives: Sequence[Drive]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vo.datasets.batches import ALL, Batches, Memory, check_at_least_one
+from vo.datasets.batches import ALL, Batches, Memory, check_at_least_one, to_unit_range
 from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
 from vo.datasets.frame import Frame
@@ -63,6 +63,18 @@ class _Known:
 
     def nbytes(self) -> int:
         return self.image.nbytes + (0 if self.depth is None else self.depth.nbytes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sample:
+    """One item of a `TripletBatch`, images (N, 3, H, W) in uint8 and depth (1, H, W) in float16."""
+
+    images: Array
+    K: Array
+    name: str
+    depth: Array | None
+    T_s_t: Array | None
+    T_stereo: Array | None
 
 
 class Triplets(Batches[TripletBatch]):
@@ -126,19 +138,19 @@ class Triplets(Batches[TripletBatch]):
             ]
         )
 
-    def _sample(self, number: int, gap: int, mirrored: bool) -> TripletBatch:
+    def _sample(self, number: int, gap: int, mirrored: bool) -> _Sample:
         d, i = self.samples[number]
         drive = self.drives[d]
         frames = [self._frame(d, j) for j in (i, i - gap, i + gap)]
         depth = frames[0].depth
         if self.others:
             frames.append(self._frame(len(self.drives) + d, i))
-        images = torch.from_numpy(np.stack([frame.image for frame in frames]))
-        return TripletBatch(
-            images=_mirror(images.permute(0, 3, 1, 2), mirrored),
-            K=torch.from_numpy(_K(drive, mirrored)),
-            names=(f"{drive.name}/{frames[0].number:06d}",),
-            depth=None if depth is None else _mirror(torch.from_numpy(depth)[None], mirrored),
+        images = np.stack([frame.image for frame in frames]).transpose(0, 3, 1, 2)
+        return _Sample(
+            images=_mirror(images, mirrored),
+            K=_K(drive, mirrored),
+            name=f"{drive.name}/{frames[0].number:06d}",
+            depth=None if depth is None else _mirror(depth[None], mirrored),
             T_s_t=_motions(drive, i, gap, mirrored),
             T_stereo=_seen_in_a_mirror(self.T_other_this[d], mirrored) if self.others else None,
         )
@@ -160,11 +172,11 @@ def _K(drive: Drive, mirrored: bool) -> Array:
     return camera.K.astype(np.float32)
 
 
-def _mirror(x: Tensor, mirrored: bool) -> Tensor:
-    return x.flip(-1) if mirrored else x
+def _mirror(x: Array, mirrored: bool) -> Array:
+    return x[..., ::-1] if mirrored else x
 
 
-def _motions(drive: Drive, index: int, gap: int, mirrored: bool) -> Tensor | None:
+def _motions(drive: Drive, index: int, gap: int, mirrored: bool) -> Array | None:
     """(2, 4, 4) T_s_t of the frames before and after."""
     T_w_c = drive.T_w_c
     if T_w_c is None:
@@ -173,24 +185,29 @@ def _motions(drive: Drive, index: int, gap: int, mirrored: bool) -> Tensor | Non
     return _seen_in_a_mirror(T_s_t, mirrored)
 
 
-def _seen_in_a_mirror(T_s_t: Array, mirrored: bool) -> Tensor:
+def _seen_in_a_mirror(T_s_t: Array, mirrored: bool) -> Array:
     """Poses (..., 4, 4) between mirrored cameras: x changes its sign in both."""
     x = np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0, 1.0])
-    return torch.from_numpy(x @ T_s_t @ x)
+    return x @ T_s_t @ x
 
 
-def _stacked(samples: list[TripletBatch]) -> TripletBatch:
-    depths = [s.depth for s in samples if s.depth is not None]
-    motions = [s.T_s_t for s in samples if s.T_s_t is not None]
-    stereo = [s.T_stereo for s in samples if s.T_stereo is not None]
+def _stacked(samples: list[_Sample]) -> TripletBatch:
+    depth = _of_all([s.depth for s in samples])
+    T_s_t, T_stereo = _of_all([s.T_s_t for s in samples]), _of_all([s.T_stereo for s in samples])
     return TripletBatch(
-        images=torch.stack([s.images for s in samples]).float().div_(255),
-        K=torch.stack([s.K for s in samples]),
-        names=tuple(name for s in samples for name in s.names),
-        depth=torch.stack(depths).float() if len(depths) == len(samples) else None,
-        T_s_t=torch.stack(motions) if len(motions) == len(samples) else None,
-        T_stereo=torch.stack(stereo) if stereo else None,
+        images=torch.from_numpy(to_unit_range(np.stack([s.images for s in samples]))),
+        K=torch.from_numpy(np.stack([s.K for s in samples])),
+        names=tuple(s.name for s in samples),
+        depth=None if depth is None else torch.from_numpy(depth.astype(np.float32)),
+        T_s_t=None if T_s_t is None else torch.from_numpy(T_s_t),
+        T_stereo=None if T_stereo is None else torch.from_numpy(T_stereo),
     )
+
+
+def _of_all(parts: list[Array | None]) -> Array | None:
+    """One array of what all samples have; None where one lacks it."""
+    known = [part for part in parts if part is not None]
+    return np.stack(known) if len(known) == len(parts) else None
 
 
 def _check(drives: Sequence[Drive], gaps: Sequence[int]) -> None:

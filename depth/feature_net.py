@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from vo.datasets.errors import InputError
+from vo.depth.numbers import at_least_float32
 
 # Unit vectors times 4 have a mean square of one per channel at 16 channels, for which a robust
 # kernel of scale 1 fits. It is the same for any number of channels, so that a kernel of scale 1
@@ -55,26 +56,37 @@ class FeatureLevel:
     that belong to it are ``scale_intrinsics(K, 1 / s, 1 / s)``.
 
     Attributes:
-        features: (B, C, H / stride, W / stride) in float32 at least.
-        confidence: (B, 1, H / stride, W / stride) in (0, 1), how far to trust each of them.
+        maps: (B, C + 1, H / stride, W / stride) features and, last, confidence, in float32 at
+            least. Channels last in memory, they are the rows that the refinement looks up.
         stride: image pixels per feature pixel.
     """
 
-    features: Tensor
-    confidence: Tensor
+    maps: Tensor
     stride: int
+
+    @classmethod
+    def of(cls, features: Tensor, confidence: Tensor, stride: int) -> FeatureLevel:
+        """A level of features (B, C, h, w) and confidence (B, 1, h, w)."""
+        parts = (part.permute(0, 2, 3, 1) for part in (features, confidence))
+        return cls(torch.cat(list(parts), -1).permute(0, 3, 1, 2), stride)
+
+    @property
+    def features(self) -> Tensor:
+        """(B, C, H / stride, W / stride)."""
+        return self.maps[:, :-1]
+
+    @property
+    def confidence(self) -> Tensor:
+        """(B, 1, H / stride, W / stride) in (0, 1), how far to trust each of them."""
+        return self.maps[:, -1:]
 
 
 def stack_levels(
     first: Sequence[FeatureLevel], second: Sequence[FeatureLevel]
 ) -> list[FeatureLevel]:
     """Two pyramids of (B, ...) as one of (2B, ...)."""
-    return [
-        FeatureLevel(
-            torch.cat([a.features, b.features]), torch.cat([a.confidence, b.confidence]), a.stride
-        )
-        for a, b in zip(first, second, strict=True)
-    ]
+    pairs = zip(first, second, strict=True)
+    return [FeatureLevel(torch.cat([a.maps, b.maps]), a.stride) for a, b in pairs]
 
 
 class FeatureNet(nn.Module):
@@ -160,10 +172,10 @@ class Stem(nn.Module):
             levels.append(
                 nn.Sequential(
                     nn.Conv2d(before, width, 4, stride=2, padding=1),
-                    nn.InstanceNorm2d(width, affine=True),
-                    nn.ReLU(),
+                    InstanceNorm(width, affine=True),
+                    nn.ReLU(inplace=True),
                     nn.Conv2d(width, width, 3, padding=1),
-                    nn.ReLU(),
+                    nn.ReLU(inplace=True),
                 )
             )
             before = width
@@ -176,6 +188,50 @@ class Stem(nn.Module):
             x = level(x)
             features.append(x)
         return tuple(features)
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """Instance normalisation whose output lies in memory as its input: channels last on CPUs, where
+    PyTorch's own turns all maps over, and all later layers of the training are slower for it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) to the same, each map of each item by its own mean and deviation."""
+        if input.device.type != "cpu" or torch.compiler.is_compiling():
+            return super().forward(input)
+        x = input.contiguous(memory_format=torch.channels_last)
+        return _ItemByItem.apply(x, self.weight, self.bias, self.eps)
+
+
+class _ItemByItem(torch.autograd.Function):
+    """Batch normalisation, which can leave the channels last, of one item after the other."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+        result, ctx.eps = torch.empty_like(x), eps
+        mean = torch.empty(x.shape[:2], dtype=weight.dtype)
+        inverse_deviation = torch.empty_like(mean)
+        for i in range(len(x)):
+            torch.ops.aten.native_batch_norm.out(
+                x[i : i + 1], weight, bias, None, None, True, 0.0, eps,
+                out=result[i : i + 1], save_mean=mean[i], save_invstd=inverse_deviation[i],
+            )  # fmt: skip
+        ctx.save_for_backward(x, weight, mean, inverse_deviation)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grads: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight, mean, inverse_deviation = ctx.saved_tensors
+        grad = grads[0].contiguous(memory_format=torch.channels_last)
+        by_x, by_weight, by_bias = (torch.empty_like(m) for m in (x, mean, mean))
+        for i in range(len(x)):
+            torch.ops.aten.native_batch_norm_backward.out(
+                grad[i : i + 1], x[i : i + 1], weight, None, None, mean[i], inverse_deviation[i],
+                True, ctx.eps, [True] * 3, out0=by_x[i : i + 1], out1=by_weight[i], out2=by_bias[i],
+            )  # fmt: skip
+        return by_x, by_weight.sum(0), by_bias.sum(0), None
 
 
 class FeatureHead(nn.Module):
@@ -218,17 +274,22 @@ class FeatureHead(nn.Module):
             side = layers[stride](sides[stride]) if stride in sides else None
             if x is not None:
                 x = F.interpolate(x, (size[0] // stride, size[1] // stride), mode="bilinear")
-            x = side if x is None else x if side is None else F.relu(x + side)
+            x = side if x is None else x if side is None else (x + side).relu_()
             assert x is not None  # the coarsest stride has a level: checked at construction
-            output = self.outputs[i](x)
-            output = output if output.dtype == torch.float64 else output.float()
-            scale = None if self.log_scale is None else self.log_scale[i].exp()
-            vectors, doubt = output.split([output.shape[1] - 1, 1], 1)
-            confidence = _confidence(doubt)
-            if not self.confidence:
-                confidence = torch.full_like(confidence, 1 - _SURE)
-            levels.append(FeatureLevel(_normalised(vectors, scale), confidence, stride))
+            levels.append(self._level(self.outputs[i](x), i))
         return tuple(levels)
+
+    def _level(self, output: Tensor, i: int) -> FeatureLevel:
+        """Features and confidence from what the last layer of level ``i`` gave."""
+        stride, plain = self.strides[i], self.log_scale is None and self.confidence
+        if plain and torch.is_grad_enabled() and output.requires_grad:
+            return FeatureLevel(_UnitAndSure.apply(output), stride)
+        vectors, doubt = at_least_float32(output).split([output.shape[1] - 1, 1], 1)
+        confidence = _confidence(doubt)
+        if not self.confidence:
+            confidence = torch.full_like(confidence, 1 - _SURE)
+        scale = _stretch(vectors) if self.log_scale is None else self.log_scale[i].exp()
+        return FeatureLevel.of(vectors * scale, confidence, stride)
 
 
 def grey_features(image: Tensor, levels: int) -> tuple[FeatureLevel, ...]:
@@ -244,7 +305,7 @@ def grey_features(image: Tensor, levels: int) -> tuple[FeatureLevel, ...]:
     Returns:
         levels coarse to fine, of 3 channels: grey, right minus left, below minus above.
     """
-    image = image if image.dtype == torch.float64 else image.float()
+    image = at_least_float32(image)
     grey = (image * image.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=1, keepdim=True)
     result = []
     for level in range(1, levels + 1):
@@ -257,7 +318,7 @@ def grey_features(image: Tensor, levels: int) -> tuple[FeatureLevel, ...]:
         right = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
         below = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
         features = torch.cat([unit, right, below], dim=1)
-        result.insert(0, FeatureLevel(features, torch.full_like(grey, 1 - _SURE), 2**level))
+        result.insert(0, FeatureLevel.of(features, torch.full_like(grey, 1 - _SURE), 2**level))
     return tuple(result)
 
 
@@ -269,37 +330,40 @@ def _halved(x: Tensor) -> Tensor:
     return F.conv2d(x, weights.view(1, 1, 1, 4), stride=(1, 2))
 
 
-def _normalised(vectors: Tensor, scale: Tensor | None) -> Tensor:
-    """Length `FEATURE_NORM`, less below 0.001 so that 0 has a gradient; or times ``scale``."""
-    if scale is not None:
-        return vectors * scale
-    if torch.is_grad_enabled() and vectors.requires_grad:
-        return _Normalised.apply(vectors)
-    return vectors * _stretch(vectors)
-
-
 def _stretch(vectors: Tensor) -> Tensor:
-    """What each vector (B, C, H, W) is multiplied with, (B, 1, H, W)."""
+    """What gives each vector (B, C, H, W) the length `FEATURE_NORM`, less below 0.001 so that 0 has
+    a gradient; (B, 1, H, W)."""
     return FEATURE_NORM * (vectors.square().sum(dim=1, keepdim=True) + 1e-6).rsqrt()
 
 
-class _Normalised(torch.autograd.Function):
-    """y = s v with the stretch s, and its gradient s (g - y <y, g> / `FEATURE_NORM`^2) in two
-    passes over memory instead of seven."""
+class _UnitAndSure(torch.autograd.Function):
+    """Unit features y = s v, s their stretch, and confidence c, as one tensor, with its gradient:
+    s (g - y <y, g> / `FEATURE_NORM`^2) and g dc/dx, in few passes over memory."""
 
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+    def forward(ctx: Any, output: Tensor) -> Tensor:
+        dtype = torch.float64 if output.dtype == torch.float64 else torch.float32
+        maps = output.to(dtype, copy=True, memory_format=torch.channels_last)
+        vectors, doubt = maps[:, :-1], maps[:, -1:]
         stretch = _stretch(vectors)
-        unit = vectors * stretch
-        ctx.save_for_backward(unit, stretch)
-        return unit
+        vectors.mul_(stretch)
+        doubt.copy_(_confidence(doubt))
+        ctx.save_for_backward(maps, stretch)
+        ctx.dtype = output.dtype
+        return maps
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        unit, stretch = ctx.saved_tensors
-        along = (unit * grads[0]).sum(1, keepdim=True) / FEATURE_NORM**2
-        return torch.addcmul(grads[0], unit, along, value=-1).mul_(stretch)
+        maps, stretch = ctx.saved_tensors
+        unit, confidence = maps[:, :-1], maps[:, -1:]
+        by_unit, by_confidence = grads[0][:, :-1], grads[0][:, -1:]
+        along = (unit * by_unit).sum(1, keepdim=True) / FEATURE_NORM**2
+        result = torch.empty_like(maps)
+        torch.addcmul(by_unit, unit, along, value=-1, out=result[:, :-1]).mul_(stretch)
+        slope = (confidence - _SURE) * (1 - _SURE - confidence) / (1 - 2 * _SURE)
+        torch.mul(by_confidence, slope, out=result[:, -1:])
+        return result.to(ctx.dtype)
 
 
 def _confidence(x: Tensor) -> Tensor:

@@ -234,8 +234,8 @@ class _Energy(nn.Module):
     ) -> tuple[Tensor, ...]:
         c = self.config
         pair = feature_pair(
-            FeatureLevel(features_s, confidence_s, self.stride),
-            FeatureLevel(features_t, confidence_t, self.stride),
+            FeatureLevel.of(features_s, confidence_s, self.stride),
+            FeatureLevel.of(features_t, confidence_t, self.stride),
             depth_t,
             K,
             num_points=c.num_points,

@@ -10,9 +10,11 @@ from vo.depth.feature_net import (
     FEATURE_NORM,
     FeatureConfig,
     FeatureNet,
-    _normalised,
+    InstanceNorm,
+    _UnitAndSure,
     grey_features,
 )
+from vo.refine.lookup import feature_rows
 
 CONVNEXT = (40, 80, 160, 320), (4, 8, 16, 32)
 RESNET18 = (64, 64, 128, 256, 512), (2, 4, 8, 16, 32)
@@ -74,16 +76,44 @@ def test_unit_features_have_the_stated_length():
     assert math.degrees(2 * math.asin(0.5 / FEATURE_NORM)) == pytest.approx(14.4, abs=0.1)
 
 
-def test_the_gradient_of_unit_features_is_that_of_autograd():
+def test_the_gradient_of_unit_features_and_confidence_is_that_of_autograd():
     lengths = torch.logspace(-6, 1, 64, dtype=torch.float64).view(1, 1, 8, 8)
     lengths[..., 0, 0] = 0
-    vectors = (torch.randn(2, 4, 8, 8) * lengths).requires_grad_()
-    weights = torch.randn_like(vectors)
-    plain = vectors * FEATURE_NORM / (vectors.square().sum(1, keepdim=True) + 1e-6).sqrt()
-    unit = _normalised(vectors, None)
-    assert torch.allclose(unit, plain, rtol=1e-12)
-    mine, other = (torch.autograd.grad((weights * y).sum(), vectors)[0] for y in (unit, plain))
+    output = (torch.randn(2, 5, 8, 8) * lengths).requires_grad_()
+    weights = torch.randn_like(output)
+    vectors, doubt = output[:, :-1], output[:, -1:]
+    unit = vectors * FEATURE_NORM / (vectors.square().sum(1, keepdim=True) + 1e-6).sqrt()
+    plain = torch.cat([unit, 1e-4 + (1 - 2e-4) * torch.sigmoid(doubt)], 1)
+    maps = _UnitAndSure.apply(output)
+    assert torch.allclose(maps, plain, rtol=1e-12)
+    mine, other = (torch.autograd.grad((weights * y).sum(), output)[0] for y in (maps, plain))
     assert torch.allclose(mine, other, rtol=1e-9)
+
+
+def test_what_is_learned_from_is_what_is_run():
+    """With and without gradients the head takes different ways to the same maps."""
+    net, image = FeatureNet(FeatureConfig()), torch.rand(2, 3, 64, 96)
+    learning = net(image)
+    with torch.no_grad():
+        running = net(image)
+    for a, b in zip(learning, running, strict=True):
+        assert torch.allclose(a.maps, b.maps, atol=1e-6)
+        for maps in (a.maps, b.maps):
+            assert feature_rows(maps).data_ptr() == maps.data_ptr(), "rows without a copy"
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_instance_normalisation_is_pytorchs(batch):
+    norm = InstanceNorm(5, affine=True).double()
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    x = (3 + torch.randn(batch, 5, 6, 8).double()).requires_grad_()
+    plain = F.instance_norm(x, None, None, norm.weight, norm.bias)
+    assert torch.allclose(norm(x), plain, rtol=1e-9, atol=1e-12)
+    inputs, weights = (x, norm.weight, norm.bias), torch.randn_like(x)
+    mine, other = (torch.autograd.grad((weights * y).sum(), inputs) for y in (norm(x), plain))
+    for a, b in zip(mine, other, strict=True):
+        assert torch.allclose(a, b, rtol=1e-9, atol=1e-12)
 
 
 def test_the_learned_scale_multiplies_its_level():

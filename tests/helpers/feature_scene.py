@@ -65,7 +65,7 @@ def make_scene(
                 features.shape, generator=g, dtype=torch.float64
             )
             confidence = 0.3 + 0.6 * torch.rand(batch, 1, h, w, generator=g, dtype=torch.float64)
-            frames.append(FeatureLevel(features.to(dtype), confidence.to(dtype), stride))
+            frames.append(FeatureLevel.of(features.to(dtype), confidence.to(dtype), stride))
     K = K.expand(batch, 3, 3).to(dtype)
     return Scene(tuple(source), tuple(target), depth_t.to(dtype), K, truth)
 

@@ -62,8 +62,7 @@ def level_pair(
     data, points=None, derivative="central", source_confidence=True, dtype=torch.float64
 ):
     source, target = (
-        FeatureLevel(l.features.to(dtype), l.confidence.to(dtype), l.stride)
-        for l in (data.source[-1], data.target[-1])
+        FeatureLevel(l.maps.to(dtype), l.stride) for l in (data.source[-1], data.target[-1])
     )
     return feature_pair(
         source, target, data.depth.to(dtype), data.K.to(dtype), num_points=points, seed=0,

@@ -222,7 +222,7 @@ def learn(refine: Callable[[RefineInput], Poses], data: RefineInput) -> Refineme
     poses = result.levels if isinstance(result, Refinement) else result
     error = torch.stack([p.matrix() for p in poses]) - data.truth.matrix()
     inputs = [depth, pose]
-    inputs += [x for level in (*source, *target) for x in (level.features, level.confidence)]
+    inputs += [level.maps for level in (*source, *target)]
     torch.autograd.grad(error.square().sum(), inputs, allow_unused=True)
     return result if isinstance(result, Refinement) else result[-1]
 
@@ -248,8 +248,7 @@ def _pair(
 
 
 def _leaf(level: FeatureLevel) -> FeatureLevel:
-    features, confidence = (x.detach().requires_grad_() for x in (level.features, level.confidence))
-    return FeatureLevel(features, confidence, level.stride)
+    return FeatureLevel(level.maps.detach().requires_grad_(), level.stride)
 
 
 def _against_per_point(

@@ -144,7 +144,7 @@ def _level(
     vectors = torch.stack(seen)
     vectors = FEATURE_NORM * vectors / vectors.norm(dim=1, keepdim=True).clamp(min=1e-3)
     confidence = 0.3 + 0.6 * torch.rand(vectors[:, :1].shape, generator=generator)
-    return FeatureLevel(vectors, confidence, stride)
+    return FeatureLevel.of(vectors, confidence, stride)
 
 
 def _waves_seen(

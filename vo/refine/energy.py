@@ -106,13 +106,19 @@ def normal_equations(
     return run(pair, T_s_t, robust_law(kernel))
 
 
+def gradient(
+    pair: FeaturePair, T_s_t: Tensor, kernel: nn.Module | None, backend: Backend = "eager"
+) -> Tensor:
+    """g of eq. 2 alone, (B, 6), as `normal_equations` gives it: what gradients of a solution pass
+    through, by half the work."""
+    T_s_t = T_s_t.to(pair.points)
+    run = _compiled_gradient() if backend == "compiled" else evaluate_gradient
+    return run(pair, T_s_t, robust_law(kernel))
+
+
 def evaluate(pair: FeaturePair, T_s_t: Tensor, law: Law) -> NormalEquations:
     """Eq. 1 and 2 from top to bottom."""
-    seen, pixels, q = project(pair, T_s_t)
-    G_u, G_v, r, confidence = residual(pair, pixels)
-    weight = torch.where(seen, pair.weight * confidence, 0)
-    rho, slope = robust(law, _dot(r, r))
-    w = weight * slope
+    seen, q, (G_u, G_v, r), weight, rho, w = compare(pair, T_s_t, law)
     J_u, J_v = pixel_jacobian(q, pair.K)  # P
     # P^T (G^T G) P with G^T G = [[a, b], [b, c]], and P^T (G^T r) with G^T r = (p, s): all sums
     # over points, and over u and v, in one product with P^T, (6, 2 N).
@@ -128,6 +134,25 @@ def evaluate(pair: FeaturePair, T_s_t: Tensor, law: Law) -> NormalEquations:
     cost = torch.where(seen, rho, 0)
     none = torch.zeros_like(cost[:, 0])
     return NormalEquations(hessian, gradient[..., 0], cost, weight, motion, none)
+
+
+def evaluate_gradient(pair: FeaturePair, T_s_t: Tensor, law: Law) -> Tensor:
+    """g of eq. 2, (B, 6)."""
+    _, q, (G_u, G_v, r), _, _, w = compare(pair, T_s_t, law)
+    J_u, J_v = pixel_jacobian(q, pair.K)
+    p, s = w * _dot(G_u, r), w * _dot(G_v, r)
+    return (J_u @ p[..., None] + J_v @ s[..., None])[..., 0]
+
+
+def compare(
+    pair: FeaturePair, T_s_t: Tensor, law: Law
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor], Tensor, Tensor, Tensor]:
+    """What is seen (B, N) and where, q (B, 3, N); (G_u, G_v, r); w, rho and w rho' (B, N)."""
+    seen, pixels, q = project(pair, T_s_t)
+    G_u, G_v, r, confidence = residual(pair, pixels)
+    weight = torch.where(seen, pair.weight * confidence, 0)
+    rho, slope = robust(law, _dot(r, r))
+    return seen, q, (G_u, G_v, r), weight, rho, weight * slope
 
 
 def project(pair: FeaturePair, T_s_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -213,6 +238,11 @@ def robust(law: Law, squared: Tensor) -> tuple[Tensor, Tensor]:
 @cache
 def _compiled() -> Callable[..., NormalEquations]:
     return compiled(evaluate)
+
+
+@cache
+def _compiled_gradient() -> Callable[..., Tensor]:
+    return compiled(evaluate_gradient)
 
 
 Result = TypeVar("Result")

@@ -10,32 +10,30 @@ from torch import Tensor
 
 from vo.refine.config import RefineConfig
 from vo.refine.energy import FeaturePair
-from vo.refine.iteration import Prior
+from vo.refine.iteration import Prior, State
 from vo.refine.optimizer import PoseModel
 
 
 def attach(
     pair: FeaturePair,
     pose: pp.LieTensor,
+    state: State,
     model: PoseModel,
-    prior: Prior | None,
     config: RefineConfig,
 ) -> pp.LieTensor:
-    """The pose with a gradient to features, confidence, depth and prior.
+    """The pose that a level has come to, with a gradient to features, confidence, depth and prior.
 
     At the solution g(xi; theta) = 0, so that dxi/dtheta = -(dg/dxi)^-1 dg/dtheta (implicit function
     theorem). ``implicit`` takes dg/dxi as it is, by six vector-Jacobian products; ``one_step``
     takes H for it, which neglects how P, G and rho' change.
     """
-    pose = pp.SE3(pose.tensor().detach())
+    pose, prior = pp.SE3(pose.tensor().detach()), state.prior
     if config.backward == "implicit":
         pose = _to_the_root(pair, pose, model, prior, config)
-    equations = model(pair, pose, prior)
-    if config.backward == "implicit":
         slope = _gradient_slope(pair, pose, model, prior)
     else:
-        slope = equations.hessian.detach().double()
-    xi = _newton_step(slope, equations.gradient.double())
+        slope = state.equations.hessian.detach().double()
+    xi = _newton_step(slope, model.gradient(pair, pose, prior))
     return pp.se3(xi - xi.detach()).Exp() @ pose
 
 
@@ -50,7 +48,7 @@ def _to_the_root(
     """Bring g to 0 by Newton's method: the accept test stops where E does, which is elsewhere,
     because central differences are not the derivative of E."""
     for _ in range(config.newton_steps):
-        gradient = model(pair, pose, prior).gradient.double()
+        gradient = model.gradient(pair, pose, prior)
         xi = _newton_step(_gradient_slope(pair, pose, model, prior), gradient)
         pose = pp.se3(xi).Exp() @ pose
     return pose
@@ -80,6 +78,6 @@ def _gradient_slope(
         prior = Prior(prior.T_0.detach(), prior.precision.detach())
     with torch.enable_grad():
         xi = torch.zeros(len(pose), 6, dtype=torch.float64, device=pose.device, requires_grad=True)
-        g = model(fixed, pp.se3(xi).Exp() @ pose, prior).gradient.double()
+        g = model.gradient(fixed, pp.se3(xi).Exp() @ pose, prior)
         rows = [torch.autograd.grad(g[:, k].sum(), xi, retain_graph=True)[0] for k in range(6)]
     return torch.stack(rows, 1)

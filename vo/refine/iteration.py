@@ -61,12 +61,16 @@ class Prior:
         mean = equations.energy / equations.weight.sum(1).clamp(min=1e-12)
         return Prior(self.T_0, self.precision * mean[:, None].double())
 
-    def added_to(self, equations: NormalEquations, T: Tensor) -> NormalEquations:
-        """The equations at T (B, 4, 4) with the pull, whose Jacobian is taken as the identity."""
+    def pull(self, T: Tensor) -> tuple[Tensor, Tensor]:
+        """s^2 L e, which is added to the gradient at T (B, 4, 4), and e, (B, 6) each."""
         R = T[:, :3, :3] @ self.T_0[:, :3, :3].mT
         shift = T[:, :3, 3] - (R @ self.T_0[:, :3, 3:])[..., 0]
         error = torch.cat([shift, vee(R)], -1)
-        pull = self.precision * error
+        return self.precision * error, error
+
+    def added_to(self, equations: NormalEquations, T: Tensor) -> NormalEquations:
+        """The equations at T (B, 4, 4) with the pull, whose Jacobian is taken as the identity."""
+        pull, error = self.pull(T)
         return replace(
             equations,
             hessian=equations.hessian.double() + torch.diag_embed(self.precision),

@@ -22,11 +22,10 @@ MARGIN_PX = 1.0  # central differences reach one pixel beyond the point
 Square = tuple[Tensor, Tensor, Tensor]
 
 
-def feature_rows(features: Tensor, confidence: Tensor) -> Tensor:
-    """Maps (B, C, H, W) and (B, 1, H, W) as rows (B H W, C + 1), confidence last."""
-    # One pixel's values must lie side by side: for a single item reshape alone would give a view.
-    side_by_side = (map_.permute(0, 2, 3, 1) for map_ in (features, confidence))
-    return torch.cat(list(side_by_side), -1).contiguous().view(-1, features.shape[1] + 1)
+def feature_rows(maps: Tensor) -> Tensor:
+    """Maps (B, C, H, W) as rows (B H W, C), one for each pixel; no copy where channels are last."""
+    # For a single item reshape alone would give a view in which a pixel's values lie far apart.
+    return maps.permute(0, 2, 3, 1).contiguous().view(-1, maps.shape[1])
 
 
 def square_of(pixels: Tensor, size: tuple[int, int]) -> Square:

@@ -17,6 +17,7 @@ from vo.refine.energy import (
     NormalEquations,
     compiled,
     evaluate,
+    gradient,
     normal_equations,
     robust_law,
 )
@@ -85,6 +86,12 @@ class PoseModel(nn.Module):
         """Normal equations at a pose given as a matrix (B, 4, 4)."""
         equations = normal_equations(pair, T, self.kernel, self.backend)
         return equations if prior is None else prior.added_to(equations, T)
+
+    def gradient(self, pair: FeaturePair, pose: pp.LieTensor, prior: Prior | None = None) -> Tensor:
+        """g (B, 6) float64 of the normal equations at ``pose``."""
+        T = pose.matrix()
+        g = gradient(pair, T, self.kernel, self.backend).double()
+        return g if prior is None else g + prior.pull(T)[0]
 
 
 class FeatureMetricLM(pp.optim.LevenbergMarquardt):

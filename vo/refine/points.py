@@ -30,12 +30,13 @@ def feature_pair(
     min_depth: float,
     static: Tensor | None = None,
     median: Tensor | None = None,
+    views: int = 1,
 ) -> FeaturePair:
     """The data of one level.
 
     Args:
-        source: features (B, C, h, w) and confidence (B, 1, h, w) of the source.
-        target: the same of the target.
+        source: features and confidence (views B, C + 1, h, w) of the sources.
+        target: the same of the targets, (B, C + 1, h, w).
         depth: (B, 1, H, W) depth of the target; values that are not finite or not above
             ``min_depth`` are unknown.
         K: (B, 3, 3) intrinsics of the H x W image.
@@ -46,34 +47,41 @@ def feature_pair(
         min_depth: see ``depth``.
         static: (B, 1, H, W) 1 where the scene stands still; None is everywhere.
         median: (B,) median depth where it is known already.
+        views: sources of each target: pair i is that of source i and target i % B.
     """
-    height, width = size = target.features.shape[-2], target.features.shape[-1]
-    dtype = torch.float64 if target.features.dtype == torch.float64 else torch.float32
-    index = drawn_pixels(height * width, num_points, seed, target.features.device)
+    height, width = size = target.maps.shape[-2], target.maps.shape[-1]
+    dtype = torch.float64 if target.maps.dtype == torch.float64 else torch.float32
+    index = drawn_pixels(height * width, num_points, seed, target.maps.device)
     u, v = index % width, index // width
     z, known = depth_at(u, v, size, depth, static, min_depth)
     z = z.to(dtype)
     scale_y, scale_x = height / depth.shape[-2], width / depth.shape[-1]
     K = scale_intrinsics(K.to(dtype), scale_x, scale_y)
-    f_t, c_t = clean(target.features.to(dtype), target.confidence.to(dtype))
-    f_s, c_s = clean(source.features.to(dtype), source.confidence.to(dtype))
+    sources, targets = clean(source.maps.to(dtype)), clean(target.maps.to(dtype))
     if not source_confidence:
-        c_s = (c_s > 0).to(dtype)
+        sources = torch.cat([sources[:, :-1], (sources[:, -1:] > 0).to(dtype)], 1)
     x = (u - K[:, 0, 2, None]) / K[:, 0, 0, None]
     y = (v - K[:, 1, 2, None]) / K[:, 1, 1, None]
     points = torch.stack([x * z, y * z, z], 1).mT
     if median is None:
         median = median_depth(depth, min_depth)
+    drawn = targets.flatten(2).mT[:, index]
+    features, confidence = drawn[..., :-1], drawn[..., -1]
     return FeaturePair(
-        rows=feature_rows(f_s, c_s),
+        rows=feature_rows(sources),
         size=size,
-        target=f_t.flatten(2).mT[:, index].contiguous(),
-        weight=c_t.flatten(1)[:, index] * known,
-        points=points,
-        K=K,
-        nearest=NEAREST * median.to(dtype),
+        target=for_views(features, views),
+        weight=for_views(confidence * known, views),
+        points=for_views(points, views),
+        K=for_views(K, views),
+        nearest=for_views(NEAREST * median.to(dtype), views),
         derivative=derivative,
     )
+
+
+def for_views(x: Tensor, views: int) -> Tensor:
+    """What belongs to B targets (B, ...) for each of their pairs, (views B, ...)."""
+    return x if views == 1 else x.repeat(views, *[1] * (x.ndim - 1))
 
 
 @cache
@@ -134,20 +142,18 @@ def median_depth(depth: Tensor, min_depth: float) -> Tensor:
     return torch.where(torch.isfinite(median), median, 1.0)
 
 
-def clean(features: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
-    """Features with 0 for what is not finite, and confidence 0 wherever a look-up would reach it.
+def clean(maps: Tensor) -> Tensor:
+    """Features and, last, confidence (B, C + 1, h, w) with 0 for what is not finite, and confidence
+    0 wherever a look-up would reach it.
 
     0 * NaN is NaN, in gradients as well, so that a weight of 0 alone would not help.
     """
     # A look at values cannot be recorded in a graph; without it the result is the same. A sum is
     # finite only where all its terms are.
-    if not torch.compiler.is_compiling():
-        sums = features.detach().sum() + confidence.detach().sum()
-        if torch.isfinite(sums):
-            return features, confidence
-    finite = torch.isfinite(features)
-    bad = ~(finite.all(1, keepdim=True) & torch.isfinite(confidence))
-    reach = F.max_pool2d(bad.to(features), 2 * FORBIDDEN_PX + 1, 1, FORBIDDEN_PX) > 0
-    features = torch.where(finite, features, 0.0)
-    confidence = torch.where(torch.isfinite(confidence) & ~reach, confidence, 0.0)
-    return features, confidence
+    if not torch.compiler.is_compiling() and torch.isfinite(maps.detach().sum()):
+        return maps
+    finite = torch.isfinite(maps)
+    bad = ~finite.all(1, keepdim=True)
+    reach = F.max_pool2d(bad.to(maps), 2 * FORBIDDEN_PX + 1, 1, FORBIDDEN_PX) > 0
+    maps = torch.where(finite, maps, 0.0)
+    return torch.cat([maps[:, :-1], torch.where(reach, 0.0, maps[:, -1:])], 1)

@@ -19,7 +19,7 @@ from vo.refine.gradients import attach
 from vo.refine.iteration import Prior, State, has_texture
 from vo.refine.motion import as_SE3
 from vo.refine.optimizer import Adaptive, FeatureMetricLM, PoseModel
-from vo.refine.points import feature_pair, median_depth
+from vo.refine.points import feature_pair, for_views, median_depth
 
 
 class Reason(IntEnum):
@@ -93,13 +93,16 @@ class PoseRefiner(nn.Module):
     ) -> Refinement:
         """Refine T_s_t, which maps points of the target camera to the source camera.
 
+        Targets may have several sources each: with B pairs and A targets, pair i is that of source
+        i and target i % A.
+
         Args:
-            source: pyramid of the source frame, coarse to fine.
-            target: pyramid of the target frame, of the same sizes.
-            depth: (B, 1, H, W) of the target frame.
-            K: (B, 3, 3) intrinsics of the H x W image.
+            source: pyramid of the source frames (B), coarse to fine.
+            target: pyramid of the target frames (A), of the same sizes; B is a multiple of A.
+            depth: (A, 1, H, W) of the target frames.
+            K: (A, 3, 3) intrinsics of the H x W image, of both frames.
             T_init: (B,) SE3.
-            static: (B, 1, H, W), 1 where the scene stands still; None is everywhere.
+            static: (A, 1, H, W), 1 where the scene stands still; None is everywhere.
             damping: (B,) initial lambda in place of the configured one.
 
         Raises:
@@ -108,15 +111,15 @@ class PoseRefiner(nn.Module):
         _check(source, target, depth, K, T_init, len(self.config.iterations))
         with torch.autocast(depth.device.type, enabled=False):
             start, finite = _finite_pose(T_init)
-            median = median_depth(depth, self.config.min_depth)
+            median, views = median_depth(depth, self.config.min_depth), len(start) // len(depth)
             # What coarse levels get wrong would else be blamed on the depth, and on its scale.
             fixed = depth.detach() if self.config.detach_levels else depth
             depths = [fixed] * (len(source) - 1) + [depth]
             pairs = [
-                self._pair(s, t, d, K, static, median)
+                self._pair(s, t, d, K, static, median, views)
                 for s, t, d in zip(source, target, depths, strict=True)
             ]
-            median = median.double()
+            median = for_views(median.double(), views)
             # Only `unroll` keeps the iterations; the others attach a gradient to each level's pose.
             keep = torch.is_grad_enabled() and self.config.backward == "unroll"
             T = start.matrix().contiguous()
@@ -127,7 +130,7 @@ class PoseRefiner(nn.Module):
             poses = tuple(map(pp.SE3, poses))
             if torch.is_grad_enabled() and not keep:
                 poses = tuple(
-                    attach(pair, pose, self._model(pose), state.prior, self.config)
+                    attach(pair, pose, state, self._model(pose), self.config)
                     for pair, pose, state in zip(pairs, poses, states, strict=True)
                 )
             return self._judge(pairs[-1], states, start, poses, finite, median)
@@ -169,6 +172,7 @@ class PoseRefiner(nn.Module):
         K: Tensor,
         static: Tensor | None,
         median: Tensor,
+        views: int,
     ) -> FeaturePair:
         c = self.config
         return feature_pair(
@@ -183,6 +187,7 @@ class PoseRefiner(nn.Module):
             min_depth=c.min_depth,
             static=static,
             median=median,
+            views=views,
         )
 
     def _prior(self, T: Tensor, median: Tensor) -> Prior | None:
@@ -273,23 +278,23 @@ def _check(
     if not len(source) == len(target) == levels:
         raise ValueError(f"{levels} levels are configured, got {len(source)} and {len(target)}")
     for s, t in zip(source, target, strict=True):
-        if s.features.shape != t.features.shape:
-            raise ValueError(
-                f"features of source and target differ: {tuple(s.features.shape)} and "
-                f"{tuple(t.features.shape)}"
-            )
-    batch = len(depth)
-    if depth.ndim != 4 or depth.shape[1] != 1 or source[0].features.shape[0] != batch:
+        if s.maps.shape[1:] != t.maps.shape[1:]:
+            got = f"{tuple(s.maps.shape)} and {tuple(t.maps.shape)}"
+            raise ValueError(f"features of source and target differ: {got}")
+    pairs, targets = len(source[0].maps), len(target[0].maps)
+    if targets == 0 or pairs % targets:
+        raise ValueError(f"each target needs as many sources, got {pairs} for {targets}")
+    if depth.ndim != 4 or depth.shape[1] != 1 or len(depth) != targets:
         raise ValueError(
-            f"depth must be (B, 1, H, W) with the features' B, got {tuple(depth.shape)}"
+            f"depth must be ({targets}, 1, H, W) as the targets are, got {tuple(depth.shape)}"
         )
-    if K.shape != (batch, 3, 3):
-        raise ValueError(f"K must be ({batch}, 3, 3), got {tuple(K.shape)}")
+    if K.shape != (targets, 3, 3):
+        raise ValueError(f"K must be ({targets}, 3, 3), got {tuple(K.shape)}")
     if (
         not isinstance(T_init, pp.LieTensor)
         or T_init.ltype != pp.SE3_type
-        or T_init.lshape != (batch,)
+        or T_init.lshape != (pairs,)
     ):
         raise ValueError(
-            f"T_init must be a pypose.SE3 of shape ({batch}, 7), got {tuple(T_init.shape)}"
+            f"T_init must be a pypose.SE3 of shape ({pairs}, 7), got {tuple(T_init.shape)}"
         )

@@ -138,16 +138,14 @@ def features_of(model: Model, seen: Tensor, depth: Depth) -> tuple[FeatureLevel,
 def pyramids(
     levels: tuple[FeatureLevel, ...], refinement: RefineTraining
 ) -> tuple[list[FeatureLevel], list[FeatureLevel]]:
-    """Source and target pyramids of the 2B pairs, in the order of `poses_of`."""
+    """Pyramids of the 2B sources, in the order of `poses_of`, and of their B targets."""
     source, target = [], []
     for level in levels:
-        features, confidence = level.features, level.confidence
-        if not refinement.gradient_to_features:
-            features, confidence = features.detach(), confidence.detach()
-        B = len(features) // 3
-        source.append(FeatureLevel(features[B:], confidence[B:], level.stride))
-        features, confidence = (x[:B].repeat(2, 1, 1, 1) for x in (features, confidence))
-        target.append(FeatureLevel(features, confidence, level.stride))
+        maps = level.maps if refinement.gradient_to_features else level.maps.detach()
+        B = len(maps) // 3
+        targets, sources = maps.split([B, 2 * B])
+        source.append(FeatureLevel(sources, level.stride))
+        target.append(FeatureLevel(targets, level.stride))
     return source, target
 
 
@@ -232,7 +230,7 @@ def _refined(
     source, target = pyramids(levels, refinement)
     depth = depth if refinement.gradient_to_depth else depth.detach()
     start = T_raw if refinement.gradient_to_pose else pp.SE3(T_raw.tensor().detach())
-    return refiner(source, target, depth.repeat(2, 1, 1, 1), K.repeat(2, 1, 1), start)
+    return refiner(source, target, depth, K, start)
 
 
 def _coarse_distance(refined: Refinement, target: pp.LieTensor, depth: Tensor) -> Tensor:

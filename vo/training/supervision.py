@@ -71,8 +71,7 @@ def supervised(
     if refiner is not None and levels is not None:
         source, target = pyramids(levels, refinement)
         start = disturbed(T_true, config, generator)
-        true_depth, K = batch.depth.repeat(2, 1, 1, 1), batch.K.repeat(2, 1, 1)
-        refined = refiner(source, target, true_depth, K, start)
+        refined = refiner(source, target, batch.depth, batch.K, start)
         # Every level answers for its own result, and none for a start that was hopeless.
         each = [pose_errors(pose, T_true).clamp(max=1.0) for pose in refined.levels]
         refined_loss = torch.stack(each).mean()

@@ -89,16 +89,15 @@ def test_gradient_and_hessian_equal_autograd(kernel):
 
 def test_central_differences_are_those_of_the_interpolated_map():
     scene = make_scene(batch=2)
-    features, confidence = scene.source[2].features, scene.source[2].confidence
-    rows, size = feature_rows(features, confidence), tuple(features.shape[-2:])
-    features = torch.cat([features, confidence], 1)
+    maps = scene.source[2].maps
+    rows, size = feature_rows(maps), tuple(maps.shape[-2:])
     last = torch.tensor([size[1] - 2.0, size[0] - 2.0], dtype=torch.float64)
     inner = 2 + torch.rand(2, 50, 2, dtype=torch.float64) * (last - 3)
     pixels = torch.cat([inner, torch.ones(2, 1, 2), last.expand(2, 1, 2)], 1)  # and both corners
 
     def value(at):
         grid = 2 * at[:, None] / (torch.tensor(size[::-1]) - 1) - 1
-        return grid_sample(features, grid, align_corners=True)[:, :, 0].mT
+        return grid_sample(maps, grid, align_corners=True)[:, :, 0].mT
 
     along = [torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])]
     wanted = [value(pixels)]
@@ -111,7 +110,7 @@ def test_central_differences_are_those_of_the_interpolated_map():
 @pytest.mark.parametrize("derivative", ["central", "exact"])
 def test_both_ways_of_looking_up_agree(derivative):
     level = make_scene(batch=2).source[2]
-    rows = feature_rows(level.features, level.confidence)
+    rows = feature_rows(level.maps)
     size = tuple(level.features.shape[-2:])
     pixels = 1 + torch.rand(2, 2, 90, dtype=torch.float64) * (torch.tensor([[77.0], [45.0]]))
     square = square_of(pixels, size)

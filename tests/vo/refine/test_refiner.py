@@ -26,9 +26,9 @@ def with_item(levels, item: int, change) -> tuple[FeatureLevel, ...]:
     """The pyramid with one item's features changed."""
     result = []
     for level in levels:
-        features = level.features.clone()
-        features[item] = change(features[item])
-        result.append(replace(level, features=features))
+        maps = level.maps.clone()
+        maps[item, ..., :-1, :, :] = change(maps[item, ..., :-1, :, :])
+        result.append(replace(level, maps=maps))
     return tuple(result)
 
 
@@ -70,10 +70,11 @@ def test_robust_kernel_and_static_mask_withstand_a_thing_that_moves():
     scene = make_scene(batch=3)
     broken = []
     for level in scene.source:
-        features = level.features.clone()
+        maps = level.maps.clone()
+        features = maps[:, :-1]
         w = features.shape[-1]
         features[..., w // 2 :] = features[..., w // 2 :].roll(3, -1) * 3
-        broken.append(replace(level, features=features))
+        broken.append(replace(level, maps=maps))
     static = torch.ones_like(scene.depth)
     static[..., 35:] = 0
     start = disturbed(scene.truth, 0.05, 0.5)
@@ -115,10 +116,7 @@ def test_float32_and_bf16_features_under_autocast_come_out_in_float64():
     exact = refine(scene, start)
 
     def cast(levels, dtype):
-        return tuple(
-            replace(l, features=l.features.to(dtype), confidence=l.confidence.to(dtype))
-            for l in levels
-        )
+        return tuple(replace(l, maps=l.maps.to(dtype)) for l in levels)
 
     for dtype, near in ((torch.float32, 2e-6), (torch.bfloat16, 2e-3)):
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -138,7 +136,7 @@ def test_items_depend_neither_on_their_neighbours_nor_on_the_size_of_the_batch()
     for b in range(4):
         item = slice(b, b + 1)
         source, target = (
-            tuple(FeatureLevel(l.features[item], l.confidence[item], l.stride) for l in levels)
+            tuple(FeatureLevel(l.maps[item], l.stride) for l in levels)
             for levels in (scene.source, scene.target)
         )
         alone = PoseRefiner(DENSE)(source, target, scene.depth[item], scene.K[item], start[item])
@@ -355,7 +353,7 @@ def test_a_bad_item_keeps_its_pose_says_why_and_disturbs_nobody(name, backward):
             depth[0] = change(depth[0])
         if what == "start":
             T[0] = change.double()
-    maps = [l.features.requires_grad_() for l in (*source, *target)] + [depth.requires_grad_()]
+    maps = [l.maps.requires_grad_() for l in (*source, *target)] + [depth.requires_grad_()]
     bad = PoseRefiner(config)(source, target, depth, scene.K, pp.SE3(T))
     assert Reason(int(bad.reason[0])) == reason
     assert bool(bad.success[0]) == (reason == Reason.REFINED)
@@ -446,9 +444,9 @@ def test_what_inference_has_kept_serves_training():
         refine(scene, start, config)
     depth = scene.depth.clone().requires_grad_()
     source = with_item(scene.source, 0, lambda f: f)
-    source[-1].features.requires_grad_()
+    source[-1].maps.requires_grad_()
     pose = refine(scene, start, config, depth=depth, source=source).pose
-    grads = torch.autograd.grad(pose.matrix().sum(), (depth, source[-1].features))
+    grads = torch.autograd.grad(pose.matrix().sum(), (depth, source[-1].maps))
     assert all((g != 0).any() for g in grads)
 
 
@@ -460,7 +458,7 @@ def test_what_inference_has_kept_serves_training():
     [
         (lambda s: {"source": s.source[:2]}, "3 levels are configured, got 2 and 3"),
         (lambda s: {"source": s.source[::-1]}, "features of source and target differ"),
-        (lambda s: {"depth": s.depth[:1]}, r"depth must be \(B, 1, H, W\)"),
+        (lambda s: {"depth": s.depth[:1]}, r"depth must be \(2, 1, H, W\)"),
         (lambda s: {"K": s.K[0]}, r"K must be \(2, 3, 3\), got \(3, 3\)"),
     ],
 )
@@ -496,7 +494,7 @@ def test_compiled_serves_many_kinds_of_calls_in_one_process():
         depth = s.depth.clone().requires_grad_("depth" in wants)
         source = with_item(s.source, 0, lambda f: f)
         for level in source if "source" in wants else ():
-            level.features.requires_grad_()
+            level.maps.requires_grad_()
         eager, compiled = (
             refine(s, start, replace(config, backend=b), depth=depth, source=source).pose
             for b in ("eager", "compiled")
