@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vo.datasets.camera import Camera
 from vo.datasets.errors import InputError
+from vo.datasets.plain_json import read_object
 
 SIZE = (2048, 1024)
 """Width and height of every image, in pixels."""
@@ -36,14 +37,7 @@ def read_camera(path: Path) -> StereoCamera:
     Raises:
         InputError: when the file is missing, no JSON, or lacks one of these numbers.
     """
-    if not path.is_file():
-        raise InputError(path, "is a folder" if path.is_dir() else "no such file", _REMEDY)
-    if path.stat().st_size > _MOST_BYTES:
-        raise InputError(path, "is too large for a camera file", _REMEDY)
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, "is no JSON", _REMEDY) from error
+    content = read_object(path, _MOST_BYTES, "a camera file", _REMEDY)
     fx, fy, u0, v0 = (_number(path, content, "intrinsic", key) for key in ("fx", "fy", "u0", "v0"))
     baseline = _number(path, content, "extrinsic", "baseline")
     if not (fx > 0 and fy > 0 and baseline > 0):
@@ -52,8 +46,8 @@ def read_camera(path: Path) -> StereoCamera:
     return StereoCamera(Camera(fx, fy, u0, v0, *SIZE), baseline)
 
 
-def _number(path: Path, content: object, part: str, key: str) -> float:
-    values = content.get(part) if isinstance(content, dict) else None
+def _number(path: Path, content: dict[str, Any], part: str, key: str) -> float:
+    values = content.get(part)
     value = values.get(key) if isinstance(values, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e9:
         raise InputError(path, f"has no number {part}.{key}", _REMEDY)

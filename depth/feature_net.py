@@ -333,7 +333,8 @@ def _halved(x: Tensor) -> Tensor:
 def _stretch(vectors: Tensor) -> Tensor:
     """What gives each vector (B, C, H, W) the length `FEATURE_NORM`, less below 0.001 so that 0 has
     a gradient; (B, 1, H, W)."""
-    return FEATURE_NORM * (vectors.square().sum(dim=1, keepdim=True) + 1e-6).rsqrt()
+    lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return FEATURE_NORM * (lengths.square() + 1e-6).rsqrt()
 
 
 class _UnitAndSure(torch.autograd.Function):
@@ -358,7 +359,7 @@ class _UnitAndSure(torch.autograd.Function):
         maps, stretch = ctx.saved_tensors
         unit, confidence = maps[:, :-1], maps[:, -1:]
         by_unit, by_confidence = grads[0][:, :-1], grads[0][:, -1:]
-        along = (unit * by_unit).sum(1, keepdim=True) / FEATURE_NORM**2
+        along = torch.einsum("bchw,bchw->bhw", unit, by_unit)[:, None] / FEATURE_NORM**2
         result = torch.empty_like(maps)
         torch.addcmul(by_unit, unit, along, value=-1, out=result[:, :-1]).mul_(stretch)
         slope = (confidence - _SURE) * (1 - _SURE - confidence) / (1 - 2 * _SURE)

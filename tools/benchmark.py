@@ -45,6 +45,13 @@ app.command(train)
 
 def main() -> None:
     """Entry point of ``python -m vo.tools.benchmark``."""
+    # What PyTorch's profiler and allocator, and packages in processes of the other way, tell.
+    for name, value in (
+        ("KINETO_LOG_LEVEL", "99"),
+        ("TORCH_CPP_LOG_LEVEL", "ERROR"),
+        ("PYTHONWARNINGS", "ignore::FutureWarning"),
+    ):
+        os.environ.setdefault(name, value)
     run(lambda: app.cli(prog="vo.tools.benchmark", description="Measure what things cost."))
 
 

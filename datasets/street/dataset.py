@@ -21,7 +21,7 @@ from platformdirs import user_cache_path
 
 from vo.datasets.camera import Array, Camera
 from vo.datasets.errors import InputError
-from vo.datasets.plain_file import read_file
+from vo.datasets.plain_json import read_object
 from vo.datasets.street.drive import FRAME_S
 from vo.datasets.street.recipe import (
     DEFAULT_SIZE,
@@ -141,10 +141,8 @@ def _render_sequence(
 def _is_as_asked(folder: Path, size: tuple[int, int], frames: int) -> bool:
     """True where the sequence that lies there is the one; an error where it is another."""
     try:
-        found = json.loads(read_file(folder / FACTS_FILE, MOST_BYTES, "the facts of a street"))
-    except (InputError, OSError, ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        found = read_object(folder / FACTS_FILE, MOST_BYTES, "the facts of a street")
+    except (InputError, OSError):
         found = {}
     if [found.get("width"), found.get("height"), found.get("frames")] == [*size, frames]:
         return True

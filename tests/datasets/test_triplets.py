@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -305,6 +308,36 @@ def test_threads_end_with_the_stream(drives: list[Sequence]) -> None:
     assert threading.active_count() == before
     assert len(list(samples.stream(0, 3))) == 3
     assert threading.active_count() == before
+
+
+# Helpers of OpenMP live until their thread ends: what is left while the readers live is theirs.
+COUNT_THREADS = """
+import os, sys
+from vo.datasets import open_sequence
+from vo.datasets.annotated_batches import AnnotatedAugment, AnnotatedSamples
+from vo.datasets.triplets import Triplets
+
+drives = [open_sequence(sys.argv[1], "00")]
+for samples in (
+    Triplets(drives, 4, workers=2),
+    AnnotatedSamples(drives, 4, drives[0].camera.size, AnnotatedAugment(), workers=2),
+):
+    before = len(os.listdir("/proc/self/task"))
+    stream = samples.stream(0, 6)
+    batches = [next(stream) for _ in range(2)]
+    print(len(os.listdir("/proc/self/task")) - before)
+    stream.close()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in /proc")
+def test_threads_that_read_bring_no_helpers_with_them(street: Path) -> None:
+    """OpenMP would let all threads of the process sleep where they now wait for each other."""
+    ran = subprocess.run(
+        [sys.executable, "-c", COUNT_THREADS, str(street)],
+        env=os.environ | {"OMP_NUM_THREADS": "2"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert [int(line) <= 2 for line in ran.stdout.split()] == [True, True], ran.stdout
 
 
 def test_what_makes_no_sense_is_refused(drives: list[Sequence]) -> None:

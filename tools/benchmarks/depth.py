@@ -58,7 +58,7 @@ def depth(
     """Time of the depth networks of presets, one image at a time at their own size.
 
     Beside ours runs a plain forward of the same layers: channels first, float32. bfloat16 is
-    measured where this processor computes it natively. They take turns in this process; weights
+    measured where this processor is faster with it. They take turns in this process; weights
     are random, which costs as much as learned ones.
 
     Example: python -m vo.tools.benchmark depth --preset sqldepth-r50 spidepth-large

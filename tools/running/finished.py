@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from vo.datasets.camera import Array
 from vo.datasets.errors import InputError
 from vo.datasets.optional import is_there
 from vo.datasets.plain_file import read_file
+from vo.datasets.plain_json import read_object
 from vo.datasets.text import MOST_BYTES, MOST_LINES, check_increasing
 from vo.drive import Drive, Row
 from vo.settings import read_yaml
@@ -268,11 +268,6 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
     if not is_there(path):
         return {}
     try:
-        data = read_file(path, _MOST_BYTES, "the scores of a run", "run vo-run again")
-        # A whole number of any length fits no format.
-        content = json.loads(data, parse_int=lambda word: int(word) if len(word) < 20 else None)
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(path, "is no JSON", "run vo-run again") from error
-    if not isinstance(content, dict):
-        raise InputError(path, "is not what vo-run writes", "run vo-run again")
-    return content
+        return read_object(path, _MOST_BYTES, "the scores of a run", "run vo-run again")
+    except OSError as error:
+        raise InputError(path, "cannot be read", "run vo-run again") from error

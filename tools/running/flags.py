@@ -41,8 +41,8 @@ class RunFlags:
             rendered at the checkpoint's size where it is missing.
         device: cpu, cuda, cuda:1, mps, ...
         size: width and height that images are resized to; the checkpoint's when not given.
-        precision: of the networks: fp32, bf16, or auto, which is bf16 where the device computes it
-            natively.
+        precision: of the networks: fp32, bf16, or auto, which is bf16 where the device is
+            faster with it.
         refine: with --no-refine the poses of the pose network alone.
         first_guess: where the refinement starts: at the motion of the pose network, or at the
             motion before, which saves the network, and with it all raw poses.

@@ -92,9 +92,7 @@ class RefineTraining:
     gradient_to_features: bool = True
     gradient_to_pose: bool = True
     settings: RefineConfig = field(
-        default_factory=lambda: RefineConfig(
-            iterations=(3, 3, 3), num_points=1000, backward="one_step"
-        )
+        default_factory=lambda: RefineConfig(iterations=(3, 3, 3), backward="one_step")
     )
 
 
@@ -187,7 +185,7 @@ class OptimConfig:
         clip: largest norm of the gradient.
         ema: decay of the averaged weights, which are validated and kept; 0 keeps the last ones.
         precision: of the networks; losses and geometry are never in bfloat16. ``auto``: ``bf16``
-            where the device computes it natively, else ``fp32``.
+            where the device is faster with it, else ``fp32``.
         seed: of everything that is drawn.
         most_faults: steps in a row with a loss that is not finite, after which training stops.
         accumulate: parts in which each process takes its samples of a step, one after the other,

@@ -92,18 +92,19 @@ def self_supervised(
     else:
         refined = _refined(refiner, levels, depths[0], batch.K, T_raw, refinement)
         photo, error = scene.photometric(depths, with_stereo(refined.pose, batch))
-        smaller = scene.smaller(config.raw_stride)
-        far = mean_depth(depths[0].detach(), config.raw_stride)
-        raw, _ = smaller.photometric([far], with_stereo(T_raw, batch))
         target = pp.SE3(refined.pose.tensor().detach())
         success = refined.success
         distance = distances_in_steps(
             _where(success, T_raw), _where(success, target), depths[0]
         ).mean()
         coarse = _coarse_distance(refined, target, depths[0])
-        loss = photo + config.raw * raw + config.distillation * distance + config.coarse * coarse
+        loss = photo + config.distillation * distance + config.coarse * coarse
+        if config.raw:
+            raw = _raw(scene, depths[0].detach(), with_stereo(T_raw, batch), config.raw_stride)
+            loss = loss + config.raw * raw
+            terms["raw"] = raw.item()
         terms |= _refinement_terms(refined)
-        terms |= {"raw": raw.item(), "distillation": distance.item(), "coarse": coarse.item()}
+        terms |= {"distillation": distance.item(), "coarse": coarse.item()}
         confidence = levels[-1].confidence[: len(seen)].detach()
     smooth = scene.smoothness(depth, depths)
     loss = loss + config.smoothness * smooth
@@ -212,6 +213,11 @@ class Scene:
                 image = F.interpolate(image, value.shape[-2:], mode="area")
             total = total + smoothness(value, image) / 2**scale
         return total / len(values)
+
+
+def _raw(scene: Scene, depth: Tensor, T_s_t: pp.LieTensor, stride: int) -> Tensor:
+    """Photometric error () at a pose, of images whose pixels are means of stride by stride."""
+    return scene.smaller(stride).photometric([mean_depth(depth, stride)], T_s_t)[0]
 
 
 def mean_depth(depth: Tensor, stride: int) -> Tensor:

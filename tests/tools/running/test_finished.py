@@ -191,7 +191,7 @@ def test_damage_is_one_line_that_names_the_file(run_folder, tmp_path):
         "refined.txt": [(None, "no such file"), ("1 0 0\n", "refined.txt"), ("", "refined.txt")],
         "raw.txt": [("1 0 0 0 0 1 0 0 0 0 1 0\n", "has 1 poses for 12 frames")],
         "gt.txt": [("1 0 0 0 0 1 0 0 0 0 1 0\n", "has 1 poses for 12 frames")],
-        "metrics.json": [("{", "is no JSON"), ("[]", "is not what vo-run writes")],
+        "metrics.json": [("{", "is no JSON"), ("[]", "holds no JSON object")],
     }
     for name, contents in cases.items():
         path = run_folder / name

@@ -144,6 +144,27 @@ def test_items_depend_neither_on_their_neighbours_nor_on_the_size_of_the_batch()
         assert alone.iterations[0] == together.iterations[b]
 
 
+def test_targets_may_have_several_sources_each():
+    scene = make_scene(batch=2)
+    starts = disturbed(pp.SE3(scene.truth.tensor().repeat(2, 1)), 0.08, 0.8)
+    static = torch.ones_like(scene.depth)
+    static[:, :, :5] = 0
+
+    def repeated(levels):
+        return tuple(FeatureLevel(l.maps.repeat(2, 1, 1, 1), l.stride) for l in levels)
+
+    depth, K, mask = (scene.depth.repeat(2, 1, 1, 1), scene.K.repeat(2, 1, 1),
+                      static.repeat(2, 1, 1, 1))  # fmt: skip
+    source, refiner = repeated(scene.source), PoseRefiner(DENSE)
+    each = refiner(source, repeated(scene.target), depth, K, starts, mask)
+    shared = refiner(source, scene.target, scene.depth, scene.K, starts, static)
+    assert torch.allclose(each.pose.tensor(), shared.pose.tensor(), atol=1e-10)
+    assert torch.allclose(each.valid_share, shared.valid_share)
+    assert shared.success.all()
+    with pytest.raises(ValueError, match="each target needs as many sources, got 2 for 4"):
+        refiner(scene.source, repeated(scene.target), depth, K, starts[:2])
+
+
 def test_early_stop_saves_iterations_and_costs_no_accuracy():
     scene = make_scene(batch=4)
     start = disturbed(scene.truth, 0.1, 1.0)
@@ -181,10 +202,11 @@ def probed(levels: tuple[FeatureLevel, ...], field: str, weights: torch.Tensor, 
     """The pyramid whose finest map has moved along three random directions, by ``weights`` (3,)."""
     g = torch.Generator().manual_seed(seed)
     last = levels[-1]
-    value = getattr(last, field)
+    parts = {"features": last.features, "confidence": last.confidence}
+    value = parts[field]
     directions = torch.randn(3, *value.shape, generator=g, dtype=torch.float64) * 0.01
-    moved = value + torch.einsum("k,kbchw->bchw", weights, directions)
-    return (*levels[:-1], replace(last, **{field: moved}))
+    parts[field] = value + torch.einsum("k,kbchw->bchw", weights, directions)
+    return (*levels[:-1], FeatureLevel.of(**parts, stride=last.stride))
 
 
 def check(config: RefineConfig, names: tuple[str, ...]) -> None:
