@@ -312,11 +312,12 @@ def test_threads_end_with_the_stream(drives: list[Sequence]) -> None:
 
 # Helpers of OpenMP live until their thread ends: what is left while the readers live is theirs.
 COUNT_THREADS = """
-import os, sys
+import os, sys, cv2
 from vo.datasets import open_sequence
 from vo.datasets.annotated_batches import AnnotatedAugment, AnnotatedSamples
 from vo.datasets.triplets import Triplets
 
+cv2.setNumThreads(1)  # its helpers are none of OpenMP's
 drives = [open_sequence(sys.argv[1], "00")]
 for samples in (
     Triplets(drives, 4, workers=2),
