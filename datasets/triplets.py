@@ -192,22 +192,20 @@ def _seen_in_a_mirror(T_s_t: Array, mirrored: bool) -> Array:
 
 
 def _stacked(samples: list[_Sample]) -> TripletBatch:
-    depth = _of_all([s.depth for s in samples])
-    T_s_t, T_stereo = _of_all([s.T_s_t for s in samples]), _of_all([s.T_stereo for s in samples])
     return TripletBatch(
         images=torch.from_numpy(to_unit_range(np.stack([s.images for s in samples]))),
         K=torch.from_numpy(np.stack([s.K for s in samples])),
         names=tuple(s.name for s in samples),
-        depth=None if depth is None else torch.from_numpy(depth.astype(np.float32)),
-        T_s_t=None if T_s_t is None else torch.from_numpy(T_s_t),
-        T_stereo=None if T_stereo is None else torch.from_numpy(T_stereo),
+        depth=_of_all([s.depth for s in samples], np.float32),
+        T_s_t=_of_all([s.T_s_t for s in samples], np.float64),
+        T_stereo=_of_all([s.T_stereo for s in samples], np.float64),
     )
 
 
-def _of_all(parts: list[Array | None]) -> Array | None:
-    """One array of what all samples have; None where one lacks it."""
+def _of_all(parts: list[Array | None], dtype: type[np.floating]) -> Tensor | None:
+    """One tensor of what all samples have; None where one lacks it."""
     known = [part for part in parts if part is not None]
-    return np.stack(known) if len(known) == len(parts) else None
+    return torch.from_numpy(np.stack(known, dtype=dtype)) if len(known) == len(parts) else None
 
 
 def _check(drives: Sequence[Drive], gaps: Sequence[int]) -> None:

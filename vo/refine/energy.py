@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import pypose as pp
 import torch
@@ -102,7 +102,7 @@ def normal_equations(
         backend: ``compiled`` fuses look-up and reductions; the first call takes seconds.
     """
     T_s_t = T_s_t.to(pair.points)
-    run = _compiled() if backend == "compiled" else evaluate
+    run = _compiled(evaluate) if backend == "compiled" else evaluate
     return run(pair, T_s_t, robust_law(kernel))
 
 
@@ -112,7 +112,7 @@ def gradient(
     """g of eq. 2 alone, (B, 6), as `normal_equations` gives it: what gradients of a solution pass
     through, by half the work."""
     T_s_t = T_s_t.to(pair.points)
-    run = _compiled_gradient() if backend == "compiled" else evaluate_gradient
+    run = _compiled(evaluate_gradient) if backend == "compiled" else evaluate_gradient
     return run(pair, T_s_t, robust_law(kernel))
 
 
@@ -235,16 +235,6 @@ def robust(law: Law, squared: Tensor) -> tuple[Tensor, Tensor]:
     return squared, torch.ones_like(squared)
 
 
-@cache
-def _compiled() -> Callable[..., NormalEquations]:
-    return compiled(evaluate)
-
-
-@cache
-def _compiled_gradient() -> Callable[..., Tensor]:
-    return compiled(evaluate_gradient)
-
-
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
@@ -264,3 +254,8 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
             return fused(*args, **kwargs)
 
     return call
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return compiled(function)

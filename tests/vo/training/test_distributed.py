@@ -91,13 +91,15 @@ def found(street: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     return {"folder": folder} | torch.load(folder / "found.pt", weights_only=True)
 
 
-def assert_same(curve: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
+def assert_same(
+    curve: list[dict[str, float]], expected: list[dict[str, float]], exact: int = 4
+) -> None:
+    """The same steps, the first ``exact`` of them to the last digits."""
     assert len(curve) == len(expected)
     for number, (ours, theirs) in enumerate(zip(curve, expected, strict=True)):
         assert list(ours) == list(theirs), number
-        # The refinement accepts or rejects a step: a last bit may decide where images are
-        # looked up at its pose.
-        loose = 250 if number > 2 else 1
+        # The refinement accepts or rejects a step: once it is learned from, a last bit may decide.
+        loose = 1 if number < exact else 250
         for name in theirs.keys() - OF_EACH_PART:
             tolerance = loose * (1e-3 if name == "gradient" else 2e-5)
             assert ours[name] == pytest.approx(theirs[name], rel=tolerance), (number, name)
@@ -107,7 +109,10 @@ def assert_same(curve: list[dict[str, float]], expected: list[dict[str, float]])
 def test_the_curve_is_that_of_one_process(
     case: str, found: dict[str, Any], alone: dict[str, Any]
 ) -> None:
-    assert_same(found[case]["curve"], alone[case]["curve"])
+    # In the case of shards a last bit decides as soon as images are looked up at refined poses, in
+    # one process that takes the batch in two parts as well.
+    exact = 3 if case == "shards" else 4
+    assert_same(found[case]["curve"], alone[case]["curve"], exact)
     first, second = found[case]["weights"]
     assert first == second, "not a bit may differ between processes"
     assert first == pytest.approx(fingerprint(alone[case]["trainer"]), rel=1e-6)
