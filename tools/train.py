@@ -59,9 +59,11 @@ def train(flags: Flags, config: TrainConfig, me: Ranks = ALONE) -> None:
     from vo.tools.training.folder import checked, write_down
     from vo.tools.training.leakage import check_leakage, frames_of_test
     from vo.tools.training.lists import listed_targets
+    from vo.tools.training.memory import keep_freed_memory
     from vo.tools.training.samples import samples_of
     from vo.tools.training.start import trainer_of
 
+    keep_freed_memory()
     flags = me.broadcast(checked(flags, me) if me.is_writer else flags)
     with ExitStack() as held:
         if me.is_writer and flags.resume:

@@ -136,7 +136,9 @@ def train(
     import torch
 
     from vo.datasets import open_sequence
+    from vo.tools.training.memory import keep_freed_memory
 
+    keep_freed_memory()  # as vo-train does; the way beside ours is faster for it, too
     demand_place("--json", json_file)
     plan = QUICK if quick else Plan()
     if batch is not None:

@@ -8,11 +8,13 @@ point is ever written to memory.
 from __future__ import annotations
 
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
+import scipy.sparse
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Derivative = Literal["central", "exact"]
 """dF_s/du by central differences over two pixels, whose basin is twice as wide, or exactly."""
@@ -53,11 +55,39 @@ def bag_rows(
     index = first[:, None] + steps
     weights = torch.stack([torch.ones_like(a), a, b, a * b], -1) @ polynomials
     begins = torch.arange(0, index.numel(), len(steps), dtype=ends.dtype, device=rows.device)
-    begins = (begins[:, None] + ends).flatten()
+    begins = F.pad((begins[:, None] + ends).flatten(), (0, 1), value=index.numel())
+    index, weights = index.flatten(), weights.flatten()
+    on_cpu = rows.device.type == "cpu"
     found = F.embedding_bag(
-        index.flatten(), rows, begins, per_sample_weights=weights.flatten(), mode="sum"
-    )
+        index, rows.detach() if on_cpu else rows, begins,
+        per_sample_weights=weights, mode="sum", include_last_offset=True,
+    )  # fmt: skip
+    if on_cpu and rows.requires_grad and torch.is_grad_enabled():
+        found = _GradientToRows.apply(found, rows, index, weights.detach(), begins)
+        assert isinstance(found, Tensor)
     return found.view(-1, 3, rows.shape[1]).unbind(1)
+
+
+class _GradientToRows(torch.autograd.Function):
+    """Sums of rows, found without a gradient to the rows, and that gradient: a sparse product by
+    SciPy, four times as quick as PyTorch's, which sorts the rows first."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, found: Tensor, rows: Tensor, index: Tensor, weights: Tensor, begins: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(index, weights, begins)
+        ctx.shape = len(rows), len(found)
+        return found.view_as(found)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        index, weights, begins = (saved.numpy() for saved in ctx.saved_tensors)
+        # One column for each sum, one row for each of the rows.
+        shares = scipy.sparse.csc_array((weights, index, begins), ctx.shape)
+        by_rows = torch.from_numpy(shares @ grads[0].contiguous().numpy())
+        return grads[0], by_rows, None, None, None
 
 
 @cache

@@ -32,6 +32,7 @@ from vo.depth.warp import padded, scale_intrinsics, warp
 from vo.model import Model
 from vo.refine import PoseRefiner, Refinement
 from vo.refine.motion import as_SE3
+from vo.refine.points import median_depth
 from vo.training.config import LossConfig, RefineTraining
 
 
@@ -175,7 +176,7 @@ class Scene:
 
     def smaller(self, stride: int) -> Scene:
         """The same of images whose pixels are means of ``stride`` by ``stride``."""
-        target, sources = (F.avg_pool2d(x, stride) for x in (self.target, self.sources))
+        target, sources = (mean_pixels(x, stride) for x in (self.target, self.sources))
         K = scale_intrinsics(self.K[: len(target)], 1 / stride, 1 / stride)
         return Scene(target, sources, K, self.config, self.generator)
 
@@ -222,7 +223,16 @@ def _raw(scene: Scene, depth: Tensor, T_s_t: pp.LieTensor, stride: int) -> Tenso
 
 def mean_depth(depth: Tensor, stride: int) -> Tensor:
     """Depth (B, 1, H, W) as (B, 1, H / stride, W / stride): the inverse of the mean disparity."""
-    return 1 / F.avg_pool2d(1 / depth, stride)
+    return 1 / mean_pixels(1 / depth, stride)
+
+
+def mean_pixels(image: Tensor, stride: int) -> Tensor:
+    """Means of stride by stride pixels of (B, C, H, W), a power of two that divides H and W: in
+    halves, where the bilinear value is the mean of four, many times as quick as pooling."""
+    while stride > 1:
+        half = image.shape[-2] // 2, image.shape[-1] // 2
+        image, stride = F.interpolate(image, half, mode="bilinear"), stride // 2
+    return image
 
 
 def _refined(
@@ -264,7 +274,7 @@ def distances_in_steps(T: pp.LieTensor, T_ref: pp.LieTensor, depth: Tensor) -> T
         return depth.new_zeros(1)
     missed = (T @ T_ref.Inv()).Log().tensor()
     step = T_ref.matrix()[:, :3, 3].norm(dim=1).mean().clamp(min=1e-6)
-    lever = depth.detach().median().double()
+    lever = median_depth(depth.reshape(1, -1), 0.0).double()
     added = missed[:, :3].norm(dim=1) + lever * missed[:, 3:].norm(dim=1)
     return (added / step).float()
 

@@ -8,6 +8,7 @@ from typing import Any
 import pypose as pp
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -187,6 +188,7 @@ def test_smaller_images_see_the_same_points() -> None:
         return (1 / (0.1 + 0.05 * x + 0.08 * y))[None, None]
 
     small = scene.smaller(4)
+    assert torch.allclose(small.target, F.avg_pool2d(images, 4), atol=1e-6)
     assert torch.allclose(mean_depth(plane(K, 64, 128), 4), plane(small.K, 16, 32), rtol=1e-4)
 
 
