@@ -72,7 +72,7 @@ def refine(
     Example: python -m vo.tools.benchmark refine --quick --json refine.json
 
     Args:
-        quick: one batch size and width of features, in about 90 seconds, without the basin.
+        quick: one batch size and width of features, in about three minutes, without the basin.
         json_file: file for machine, rows and ratios.
         plot: file (.png) for a plot of the basin, which is then measured even when quick.
         eager_only: leave out compiled code, which needs a C++ compiler and a minute to compile.
@@ -116,6 +116,9 @@ def _prepare(threads: int | None) -> None:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     import torch
 
+    from vo.tools.training.memory import keep_freed_memory
+
+    keep_freed_memory()  # as vo-train does; it saves time on all sides
     if threads is not None:
         torch.set_num_threads(threads)
 
@@ -127,7 +130,7 @@ def _plan(quick: bool, eager_only: bool) -> Plan:
     if not quick:
         return Plan(backends=backends, training_backends=backends)
     return Plan(
-        seconds=2.0, rounds=2, batches=(1,), channels=(16,), training_batches=(8,),
+        seconds=8.0, rounds=2, batches=(1,), channels=(16,), training_batches=(8,),
         backends=backends, training_backends=("eager",), dense_backwards=("unroll",),
     )  # fmt: skip
 

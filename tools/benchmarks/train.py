@@ -54,7 +54,7 @@ class Plan:
     """
 
     batch: int = 8
-    rounds: int = 3
+    rounds: int = 5
     sizes: tuple[tuple[int, int], ...] = ((640, 192), (1024, 320))
     workers: tuple[int, ...] = (0, 2)
     stage_steps: int = 2
@@ -63,7 +63,7 @@ class Plan:
 
 
 QUICK = Plan(
-    batch=4, rounds=3, sizes=((640, 192),), workers=(0,), stage_steps=1, roofline_s=3.0, frames=24
+    batch=4, rounds=5, sizes=((640, 192),), workers=(0,), stage_steps=1, roofline_s=3.0, frames=24
 )
 
 
