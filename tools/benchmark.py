@@ -118,7 +118,7 @@ def _prepare(threads: int | None) -> None:
 
     from vo.tools.training.memory import keep_freed_memory
 
-    keep_freed_memory()  # as vo-train does; it saves time on all sides
+    keep_freed_memory()  # as vo-train does, for all that is compared
     if threads is not None:
         torch.set_num_threads(threads)
 

@@ -63,8 +63,9 @@ def train(flags: Flags, config: TrainConfig, me: Ranks = ALONE) -> None:
     from vo.tools.training.samples import samples_of
     from vo.tools.training.start import trainer_of
 
-    keep_freed_memory()
     flags = me.broadcast(checked(flags, me) if me.is_writer else flags)
+    if flags.device.startswith("cpu"):
+        keep_freed_memory()
     with ExitStack() as held:
         if me.is_writer and flags.resume:
             held.enter_context(alone(flags.out))

@@ -138,7 +138,7 @@ def train(
     from vo.datasets import open_sequence
     from vo.tools.training.memory import keep_freed_memory
 
-    keep_freed_memory()  # as vo-train does; the way beside ours is faster for it, too
+    keep_freed_memory()  # as vo-train does, for the way beside ours, too
     demand_place("--json", json_file)
     plan = QUICK if quick else Plan()
     if batch is not None:

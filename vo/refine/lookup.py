@@ -57,12 +57,12 @@ def bag_rows(
     begins = torch.arange(0, index.numel(), len(steps), dtype=ends.dtype, device=rows.device)
     begins = F.pad((begins[:, None] + ends).flatten(), (0, 1), value=index.numel())
     index, weights = index.flatten(), weights.flatten()
-    on_cpu = rows.device.type == "cpu"
+    by_scipy = rows.device.type == "cpu" and rows.requires_grad and torch.is_grad_enabled()
     found = F.embedding_bag(
-        index, rows.detach() if on_cpu else rows, begins,
+        index, rows.detach() if by_scipy else rows, begins,
         per_sample_weights=weights, mode="sum", include_last_offset=True,
     )  # fmt: skip
-    if on_cpu and rows.requires_grad and torch.is_grad_enabled():
+    if by_scipy:
         found = _GradientToRows.apply(found, rows, index, weights.detach(), begins)
         assert isinstance(found, Tensor)
     return found.view(-1, 3, rows.shape[1]).unbind(1)

@@ -176,7 +176,7 @@ class Scene:
 
     def smaller(self, stride: int) -> Scene:
         """The same of images whose pixels are means of ``stride`` by ``stride``."""
-        target, sources = (mean_pixels(x, stride) for x in (self.target, self.sources))
+        target, sources = (_mean_pixels(x, stride) for x in (self.target, self.sources))
         K = scale_intrinsics(self.K[: len(target)], 1 / stride, 1 / stride)
         return Scene(target, sources, K, self.config, self.generator)
 
@@ -223,10 +223,10 @@ def _raw(scene: Scene, depth: Tensor, T_s_t: pp.LieTensor, stride: int) -> Tenso
 
 def mean_depth(depth: Tensor, stride: int) -> Tensor:
     """Depth (B, 1, H, W) as (B, 1, H / stride, W / stride): the inverse of the mean disparity."""
-    return 1 / mean_pixels(1 / depth, stride)
+    return 1 / _mean_pixels(1 / depth, stride)
 
 
-def mean_pixels(image: Tensor, stride: int) -> Tensor:
+def _mean_pixels(image: Tensor, stride: int) -> Tensor:
     """Means of stride by stride pixels of (B, C, H, W), a power of two that divides H and W: in
     halves, where the bilinear value is the mean of four, many times as quick as pooling."""
     while stride > 1:

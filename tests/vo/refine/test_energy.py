@@ -110,13 +110,19 @@ def test_central_differences_are_those_of_the_interpolated_map():
 @pytest.mark.parametrize("derivative", ["central", "exact"])
 def test_both_ways_of_looking_up_agree(derivative):
     level = make_scene(batch=2).source[2]
-    rows = feature_rows(level.maps)
+    rows = feature_rows(level.maps).requires_grad_()
     size = tuple(level.features.shape[-2:])
     pixels = 1 + torch.rand(2, 2, 90, dtype=torch.float64) * (torch.tensor([[77.0], [45.0]]))
+    pixels.requires_grad_()
     square = square_of(pixels, size)
     bags = bag_rows(rows, square, size[1], derivative)
     gathered = gather_rows(rows, square, size[1], derivative)
-    for a, b in zip(bags, gathered, strict=True):
+    factors = [torch.randn_like(found) for found in bags]
+    grads = [
+        torch.autograd.grad(found, (rows, pixels), factors, retain_graph=True)
+        for found in (bags, gathered)
+    ]
+    for a, b in zip((*bags, *grads[0]), (*gathered, *grads[1]), strict=True):
         assert torch.allclose(a, b, atol=1e-12)
 
 
